@@ -1,0 +1,7 @@
+// Package drpcsignal holds the set-once primitives the rest of braid is built
+// on: [Signal], an error that is set at most once and can be waited for, and
+// [Chan], a channel that is allocated only when somebody needs it.
+//
+// The API is that of storj.io/drpc/drpcsignal. The zero value of each type is
+// ready to use and must not be copied after first use.
+package drpcsignal
