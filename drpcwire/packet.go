@@ -1,0 +1,86 @@
+package drpcwire
+
+import (
+	"errors"
+	"fmt"
+
+	"storj.io/drpc"
+)
+
+// Packet is one whole message of a stream.
+type Packet struct {
+	Data    []byte
+	ID      ID
+	Kind    Kind
+	Control bool // any of its frames had the control bit
+}
+
+// String returns a readable form of the packet, without its data.
+func (p Packet) String() string {
+	return fmt.Sprintf("<pkt s:%d m:%d data:%d kind:%s>",
+		p.ID.Stream, p.ID.Message, len(p.Data), p.Kind)
+}
+
+// ErrTooLarge is returned by Assembler.Append for a packet over the limit.
+var ErrTooLarge = errors.New("packet exceeds the size limit")
+
+// Assembler joins the frames of one stream into packets and checks the rules
+// that hold within a stream (docs/wire.md, "Frame rules"):
+//
+//   - a message id never goes back;
+//   - it is not used again after its packet is done;
+//   - a higher id drops the packet that is being assembled, which is how a
+//     sender abandons one;
+//   - the kind does not change within a packet.
+//
+// The zero value is ready for the first frame of a stream. An Assembler is
+// owned by one goroutine.
+type Assembler struct {
+	pkt  Packet // the packet being assembled, or the last one
+	open bool   // pkt waits for more frames
+}
+
+// Buffered returns the number of bytes held for an unfinished packet.
+func (a *Assembler) Buffered() int {
+	if !a.open {
+		return 0
+	}
+	return len(a.pkt.Data)
+}
+
+// Use gives the assembler storage for the packets to come, in place of what it
+// has. It must be called between packets only, by an owner that keeps the data
+// of the packet it was just given.
+func (a *Assembler) Use(buf []byte) { a.pkt.Data = buf[:0] }
+
+// Append adds one frame. When the frame completes a packet, done is true and
+// pkt is valid until the next call; its data belongs to the assembler unless
+// the owner replaces the storage by Use.
+//
+// more is the number of bytes known to follow in the same frame, for a frame
+// that arrives in pieces (see Reader.ReadFrame); a packet whose size with them
+// exceeds limit gives ErrTooLarge before anything is stored. Any other error
+// is a drpc.ProtocolError: the peer broke a rule.
+func (a *Assembler) Append(fr Frame, more uint64, limit int) (pkt Packet, done bool, err error) {
+	switch {
+	case fr.ID.Message == 0:
+		return Packet{}, false, drpc.ProtocolError.New("message id 0 (%v)", fr)
+	case fr.ID.Message < a.pkt.ID.Message:
+		return Packet{}, false, drpc.ProtocolError.New("message id went back from %d (%v)", a.pkt.ID.Message, fr)
+	case fr.ID.Message == a.pkt.ID.Message && !a.open:
+		return Packet{}, false, drpc.ProtocolError.New("message id used again after done (%v)", fr)
+	case fr.ID.Message == a.pkt.ID.Message && fr.Kind != a.pkt.Kind:
+		return Packet{}, false, drpc.ProtocolError.New("kind changed within a packet from %v (%v)", a.pkt.Kind, fr)
+	case fr.ID.Message > a.pkt.ID.Message:
+		a.pkt = Packet{ID: fr.ID, Kind: fr.Kind, Data: a.pkt.Data[:0]}
+		a.open = true
+	}
+	// more comes from the wire: compared without adding, it cannot overflow.
+	if size := len(a.pkt.Data) + len(fr.Data); size > limit || more > uint64(limit-size) {
+		return Packet{}, false, ErrTooLarge
+	}
+	a.pkt.Control = a.pkt.Control || fr.Control
+	a.pkt.Data = append(a.pkt.Data, fr.Data...)
+	a.open = !fr.Done
+	return a.pkt, fr.Done, nil
+}

@@ -1,0 +1,227 @@
+package drpcwire
+
+import (
+	"io"
+
+	"storj.io/drpc"
+)
+
+// DefaultMaximumBufferSize is the largest packet a Reader accepts where nothing
+// else was asked for.
+const DefaultMaximumBufferSize = 4 << 20
+
+const (
+	// readBufferMin is what an idle connection holds; readBufferMax is what a
+	// busy one grows to, one doubling for each read that fills the buffer.
+	readBufferMin = 4 << 10
+	readBufferMax = 64 << 10
+
+	// maxFrameLength is the largest length a frame may declare. Nothing is
+	// allocated for a declared length, so it only tells a peer that is out of
+	// step with us from one that sends something large.
+	maxFrameLength = 1 << 30
+
+	// maxEmptyReads is how often a transport may return neither data nor error.
+	maxEmptyReads = 100
+)
+
+// ReaderOptions configures a Reader. The zero value is ready to use.
+type ReaderOptions struct {
+	// MaximumBufferSize is the largest packet, in bytes of data, that is
+	// accepted. Zero means DefaultMaximumBufferSize; negative is treated as
+	// zero, because a limit is what keeps a peer from filling the memory.
+	MaximumBufferSize int
+}
+
+// Limit returns the largest packet accepted, with the default applied.
+func (o ReaderOptions) Limit() int {
+	if o.MaximumBufferSize <= 0 {
+		return DefaultMaximumBufferSize
+	}
+	return o.MaximumBufferSize
+}
+
+// Reader parses frames out of an io.Reader. It is not safe for concurrent use.
+//
+// ReadFrame and ReadPacket are two views of the same stream of bytes; a program
+// uses one of them.
+type Reader struct {
+	r    io.Reader
+	opts ReaderOptions
+	err  error // what the transport returned together with its last bytes
+
+	// buf[pos:end] has been read and not been returned.
+	buf      []byte
+	pos, end int
+	grow     bool // the last read filled buf
+
+	// A frame larger than buf is returned in pieces: head is what they have in
+	// common, left the number of data bytes that were not returned yet.
+	head Frame
+	left uint64
+
+	id ID // lowest id that ReadPacket accepts
+}
+
+// NewReader returns a Reader with default options.
+func NewReader(r io.Reader) *Reader { return NewReaderWithOptions(r, ReaderOptions{}) }
+
+// NewReaderWithOptions returns a Reader.
+func NewReaderWithOptions(r io.Reader, opts ReaderOptions) *Reader {
+	return &Reader{r: r, opts: opts, id: ID{Stream: 1, Message: 1}}
+}
+
+// Buffered returns the number of bytes that were read from the transport and
+// not returned yet.
+func (r *Reader) Buffered() int { return r.end - r.pos }
+
+// Remaining returns the number of data bytes that are still to come of the
+// frame that ReadFrame returned last: zero but for a frame in pieces.
+func (r *Reader) Remaining() uint64 { return r.left }
+
+// ReadFrame returns the next frame. Its data is valid until the next call.
+//
+// A frame too large for the read buffer is returned as the pieces that its
+// sender could as well have sent: frames of the same kind and id of which only
+// the last may be done. No memory is allocated for a length that was merely
+// declared.
+//
+// The error is a drpc.ProtocolError when the bytes are not frames, io.EOF when
+// the transport ended between two frames, io.ErrUnexpectedEOF when it ended
+// within one, and else what the transport returned.
+func (r *Reader) ReadFrame() (Frame, error) {
+	if r.left > 0 {
+		return r.readPiece()
+	}
+	for {
+		rem, fr, length, ok, err := parseHeader(r.buf[r.pos:r.end])
+		switch {
+		case err != nil:
+			return Frame{}, drpc.ProtocolError.Wrap(err)
+		case !ok:
+			err = r.fill(0)
+		case length > maxFrameLength:
+			return Frame{}, drpc.ProtocolError.New("frame declares %d bytes of data (%v)", length, fr)
+		case length <= uint64(len(rem)):
+			fr.Data = rem[:length:length]
+			r.pos = r.end - len(rem) + int(length)
+			return fr, nil
+		case r.end-r.pos-len(rem)+int(length) <= readBufferMax:
+			err = r.fill(r.end - r.pos - len(rem) + int(length))
+		default:
+			r.head, r.left = fr, length
+			r.pos = r.end - len(rem)
+			return r.readPiece()
+		}
+		if err != nil {
+			return Frame{}, err
+		}
+	}
+}
+
+// readPiece returns as much as there is of the frame that is being returned in
+// pieces, and waits only if there is nothing.
+func (r *Reader) readPiece() (Frame, error) {
+	if r.pos == r.end {
+		if err := r.fill(readBufferMax); err != nil {
+			return Frame{}, err
+		}
+	}
+	n := int(min(r.left, uint64(r.end-r.pos)))
+	fr := r.head
+	fr.Data = r.buf[r.pos : r.pos+n : r.pos+n]
+	r.pos += n
+	r.left -= uint64(n)
+	fr.Done = fr.Done && r.left == 0
+	return fr, nil
+}
+
+// fill reads once from the transport, behind what is buffered. It makes the
+// buffer at least need bytes large.
+func (r *Reader) fill(need int) error {
+	r.makeRoom(need)
+	for i := 0; i < maxEmptyReads; i++ {
+		if r.err != nil {
+			return r.readError()
+		}
+		n, err := r.r.Read(r.buf[r.end:])
+		if n < 0 || n > len(r.buf)-r.end {
+			return drpc.InternalError.New("transport returned %d from a read of %d bytes", n, len(r.buf)-r.end)
+		}
+		r.err = err // returned once the bytes that came with it are used up
+		if n > 0 {
+			r.end += n
+			r.grow = r.end == len(r.buf)
+			return nil
+		}
+	}
+	return drpc.InternalError.Wrap(io.ErrNoProgress)
+}
+
+// readError returns the transport's error, told apart by where it struck.
+func (r *Reader) readError() error {
+	if r.err == io.EOF && (r.end > r.pos || r.left > 0) { //nolint:errorlint // Read returns io.EOF itself
+		return io.ErrUnexpectedEOF
+	}
+	return r.err
+}
+
+// makeRoom moves what is buffered to the front of the buffer and enlarges it
+// where reads have filled it or need bytes must fit.
+func (r *Reader) makeRoom(need int) {
+	size := max(len(r.buf), readBufferMin)
+	if r.grow {
+		size *= 2
+	}
+	size = min(max(size, need), readBufferMax)
+	if size > len(r.buf) {
+		buf := make([]byte, size)
+		r.end = copy(buf, r.buf[r.pos:r.end])
+		r.buf, r.pos, r.grow = buf, 0, false
+		return
+	}
+	// Moving is worth it only where the space behind has become small; an
+	// incomplete frame is smaller than the buffer, so space is never zero.
+	if r.pos > 0 && (r.pos == r.end || len(r.buf)-r.end < len(r.buf)/2 || r.pos+need > len(r.buf)) {
+		r.end = copy(r.buf, r.buf[r.pos:r.end])
+		r.pos = 0
+	}
+}
+
+// ReadPacket is ReadPacketUsing(nil).
+func (r *Reader) ReadPacket() (Packet, error) { return r.ReadPacketUsing(nil) }
+
+// ReadPacketUsing returns the next packet of a connection that carries one
+// stream at a time, under the rules of storj.io/drpc: ids never go down over
+// the whole connection, and a higher id drops an unfinished packet. The data is
+// appended to buf[:0]. A packet over ReaderOptions.MaximumBufferSize is a
+// drpc.ProtocolError.
+func (r *Reader) ReadPacketUsing(buf []byte) (pkt Packet, err error) {
+	var asm Assembler
+	asm.Use(buf)
+	limit := r.opts.Limit()
+	for {
+		fr, err := r.ReadFrame()
+		if err != nil {
+			return Packet{}, err
+		}
+		if fr.ID.Less(r.id) {
+			return Packet{}, drpc.ProtocolError.New("id went back (fr:%v r:%v)", fr, r.id)
+		}
+		if fr.ID.Stream != r.id.Stream {
+			// Message ids start over with the stream; the storage is kept.
+			asm = Assembler{pkt: Packet{Data: asm.pkt.Data[:0]}}
+		}
+		r.id = fr.ID
+		pkt, done, err := asm.Append(fr, r.left, limit)
+		switch {
+		case err == ErrTooLarge: //nolint:errorlint // returned as it is
+			return Packet{}, drpc.ProtocolError.New("data overflow (%v)", fr)
+		case err != nil:
+			return Packet{}, err
+		case done:
+			r.id.Message++
+			return pkt, nil
+		}
+	}
+}
