@@ -1,0 +1,81 @@
+package drpcstream
+
+import (
+	"context"
+	"sync"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpcctx"
+
+	"braid/drpcsignal"
+)
+
+// streamCtx is the context of a stream: the values and the deadline of the
+// parent, and an end of its own. The parent's end reaches it through the
+// stream, which ends when its parent does.
+//
+// It costs neither a goroutine nor, until somebody asks for Done, a channel.
+type streamCtx struct {
+	context.Context
+	tr  drpc.Transport
+	sig drpcsignal.Signal
+
+	mu    sync.Mutex
+	after map[*func()]struct{} // to run at the end; guarded by mu
+}
+
+// Value returns the transport for drpcctx's key, and else asks the parent.
+func (c *streamCtx) Value(key any) any {
+	if key == (drpcctx.TransportKey{}) && c.tr != nil {
+		return c.tr
+	}
+	return c.Context.Value(key)
+}
+
+// Done is closed when the stream is.
+func (c *streamCtx) Done() <-chan struct{} { return c.sig.Signal() }
+
+// Err is nil until Done is closed; then context.DeadlineExceeded if the
+// deadline of the stream's own context ended it, and context.Canceled otherwise.
+func (c *streamCtx) Err() error { return c.sig.Err() }
+
+// AfterFunc arranges for f to run once the context is done. The context package
+// looks for this method: with it, a context derived from this one needs no
+// goroutine to watch it.
+func (c *streamCtx) AfterFunc(f func()) (stop func() bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.sig.IsSet() {
+		go f()
+		return func() bool { return false }
+	}
+	if c.after == nil {
+		c.after = make(map[*func()]struct{})
+	}
+	key := &f
+	c.after[key] = struct{}{}
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, ok := c.after[key]
+		delete(c.after, key)
+		return ok
+	}
+}
+
+// end closes Done. Only the first call has an effect.
+func (c *streamCtx) end(err error) {
+	c.mu.Lock()
+	first := c.sig.Set(err)
+	after := c.after
+	c.after = nil
+	c.mu.Unlock()
+	if !first {
+		return
+	}
+	for f := range after {
+		// A derived context may run code of the application when it is
+		// canceled; whoever ends the stream must not wait for that.
+		go (*f)()
+	}
+}

@@ -1,0 +1,262 @@
+package drpcstream
+
+import (
+	"context"
+	"io"
+
+	"braid/drpcwire"
+)
+
+// outcome is what the end of a stream leaves behind.
+type outcome struct {
+	send    error // what sends return from now on
+	recv    error // what receives return, after what is queued
+	discard bool  // what is queued is dropped
+	ctx     error // ends the context at once; nil: when all was received
+}
+
+// endLocked ends the stream: nothing is sent any more, and nothing taken from
+// the wire. It reports whether this call did it; if so, the caller must call
+// afterEnd once it has released mu. A frame that tells the peer must have been
+// queued before.
+func (s *Stream) endLocked(o outcome) bool {
+	if s.term.IsSet() {
+		return false
+	}
+	if s.sendErr == nil {
+		s.sendErr = o.send
+	}
+	s.sendDone.Set(nil)
+	s.recvClosed = true
+	s.dropHoldLocked()
+	next := Closed
+	if o.discard {
+		s.recv.discard(o.recv)
+	} else if !s.recv.close(o.recv) {
+		next = Draining
+	}
+	s.setState(next)
+	s.term.Set(o.recv)
+	return true
+}
+
+// afterEnd does what follows from the end of the stream outside of mu.
+func (s *Stream) afterEnd(o outcome) {
+	s.cfg.Owner.StreamEnded(s)
+	if o.ctx != nil {
+		s.ctx.end(o.ctx)
+	}
+	if s.State() == Closed {
+		s.finish()
+	}
+}
+
+// finish lets go of what a stream holds until it is Closed. It may be called
+// more than once.
+func (s *Stream) finish() {
+	s.mu.Lock()
+	stop := s.stopWatch
+	s.stopWatch = nil
+	s.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
+	s.ctx.end(context.Canceled)
+	s.fin.Set(nil)
+}
+
+// abandonLocked drops what a stream that has ended still has to deliver. It
+// reports whether the stream was Draining; the caller then calls finish.
+func (s *Stream) abandonLocked(recv error) bool {
+	if s.State() != Draining {
+		return false
+	}
+	s.recv.discard(recv)
+	return s.setState(Closed)
+}
+
+// sendClosedLocked notes that this side sends no more messages.
+func (s *Stream) sendClosedLocked() {
+	s.sendErr = errSendClosed
+	s.sendDone.Set(nil)
+	if s.cfg.Server {
+		s.setState(ServerClosed)
+	} else {
+		s.setState(ClientClosed)
+	}
+}
+
+// tellLocked queues a last frame for the peer, behind what was gathered. It does
+// not wait for room: each stream has but a few of these. An error means that
+// the writer has stopped, so that there is no peer to tell.
+func (s *Stream) tellLocked(kind drpcwire.Kind, data []byte) error {
+	if s.State() == Init {
+		return nil
+	}
+	fr := drpcwire.Frame{ID: s.nextIDLocked(), Kind: kind, Done: true, Data: data}
+	fr.Control = kind == drpcwire.KindCancel
+	if len(s.hold) == 0 {
+		return s.cfg.Writer.WriteControl(fr)
+	}
+	buf := drpcwire.AppendFrame(s.hold, fr)
+	s.dropHoldLocked()
+	return s.cfg.Writer.WriteControlEncoded(buf)
+}
+
+// Announce queues the settings of this end under the stream's next message id.
+// It reports false, and does nothing, on a stream that has ended.
+func (s *Stream) Announce(settings []byte) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.term.IsSet() {
+		return false
+	}
+	// An error means that the writer has stopped; the connection ends by that.
+	_ = s.cfg.Writer.WriteControl(drpcwire.SettingsFrame(s.nextIDLocked(), settings))
+	return true
+}
+
+// finishWith tells the peer and ends the stream. It does nothing on a stream
+// that has ended, except that unread messages are dropped if o says so.
+func (s *Stream) finishWith(kind drpcwire.Kind, data []byte, o outcome) error {
+	s.mu.Lock()
+	if s.term.IsSet() {
+		abandoned := o.discard && s.abandonLocked(o.recv)
+		s.mu.Unlock()
+		if abandoned {
+			s.finish()
+		}
+		return nil
+	}
+	err := s.tellLocked(kind, data)
+	s.endLocked(o)
+	s.mu.Unlock()
+	s.afterEnd(o)
+	return err
+}
+
+// CloseSend tells the peer that this side sends no more messages. It waits for
+// a send in progress. It does nothing when sending is over already.
+func (s *Stream) CloseSend() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	s.mu.Lock()
+	if s.sendErr != nil {
+		s.mu.Unlock()
+		return nil
+	}
+	err := s.tellLocked(drpcwire.KindCloseSend, nil)
+	o := outcome{send: errSendClosed, recv: io.EOF}
+	ended := false
+	if s.recvClosed {
+		ended = s.endLocked(o)
+	} else {
+		s.sendClosedLocked()
+	}
+	s.mu.Unlock()
+	if ended {
+		s.afterEnd(o)
+	}
+	return s.preferParent(err)
+}
+
+// Close ends the stream and tells the peer so. What was not received is
+// dropped. It does nothing else on a stream that has ended, and always returns
+// nil: the connection's own fate shows elsewhere.
+func (s *Stream) Close() error {
+	// An error says that the peer cannot be told; the stream is closed anyhow.
+	_ = s.finishWith(drpcwire.KindClose, nil, outcome{
+		send: errSentClose, recv: errSentClose, discard: true, ctx: context.Canceled,
+	})
+	return nil
+}
+
+// SendError ends the stream with an error for the peer, whose receives return
+// its text and code (drpcerr.Code) after all that was sent before. It does
+// nothing on a stream that has ended.
+func (s *Stream) SendError(serr error) error {
+	return s.finishWith(drpcwire.KindError, drpcwire.MarshalError(serr), outcome{
+		send: io.EOF, recv: errSentError, ctx: context.Canceled,
+	})
+}
+
+// SendCancel ends the stream as Cancel does. The first result is always false:
+// a stream is never too busy to be canceled.
+func (s *Stream) SendCancel(err error) (busy bool, _ error) {
+	s.Cancel(err)
+	return false, nil
+}
+
+// Cancel ends the stream on this side with err, for senders and receivers, and
+// tells the peer. What was not received is dropped. It reports whether the
+// stream was Closed already.
+func (s *Stream) Cancel(err error) (finished bool) {
+	finished = s.State() == Closed
+	s.mu.Lock()
+	if !s.term.IsSet() {
+		s.dropHoldLocked()
+	}
+	s.mu.Unlock()
+	_ = s.finishWith(drpcwire.KindCancel, drpcwire.AppendCancel(nil, cancelCode(err)), outcome{
+		send: err, recv: err, discard: true, ctx: contextError(err),
+	})
+	return finished
+}
+
+// Lost ends the stream because its connection is gone. What had arrived is
+// still delivered.
+func (s *Stream) Lost(err error) {
+	o := outcome{send: err, recv: err, ctx: context.Canceled}
+	s.mu.Lock()
+	ended := s.endLocked(o)
+	s.mu.Unlock()
+	if ended {
+		s.afterEnd(o)
+	}
+}
+
+// Refuse ends, on the server, a stream whose handler was never started, and
+// tells the peer that a retry is safe.
+func (s *Stream) Refuse() {
+	_ = s.finishWith(drpcwire.KindCancel, drpcwire.AppendCancel(nil, drpcwire.CancelRefused), outcome{
+		send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled,
+	})
+}
+
+// fail ends the stream because of what has arrived on it: messages before that
+// are still delivered, then err. The peer is told by Error, or by Cancel if it
+// is the one that serves.
+func (s *Stream) fail(err error) {
+	o := outcome{send: err, recv: err, ctx: context.Canceled}
+	if s.cfg.Server {
+		_ = s.finishWith(drpcwire.KindError, drpcwire.MarshalError(err), o)
+	} else {
+		_ = s.finishWith(drpcwire.KindCancel, nil, o)
+	}
+}
+
+// Return ends the stream, on the server, with what its handler has returned.
+// Whatever the handler has left running can neither send nor receive after it.
+//
+// A nil error ends the call by CloseSend where the client has closed its side.
+// Where it has not, a client known to be braid gets Close, so that its sends
+// end; storj.io/drpc expects CloseSend in this place.
+func (s *Stream) Return(err error) error {
+	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
+	if err != nil {
+		return s.finishWith(drpcwire.KindError, drpcwire.MarshalError(err), o)
+	}
+	s.mu.Lock()
+	kind := drpcwire.KindCloseSend
+	if !s.recvClosed && s.cfg.Owner.PeerKnown() {
+		kind = drpcwire.KindClose
+	}
+	silent := kind == drpcwire.KindCloseSend && s.sendErr != nil // it was sent before
+	if silent && s.endLocked(o) {
+		s.mu.Unlock()
+		s.afterEnd(o)
+		return nil
+	}
+	s.mu.Unlock()
+	return s.finishWith(kind, nil, o)
+}

@@ -1,0 +1,69 @@
+package drpcstream
+
+import (
+	"storj.io/drpc"
+	"storj.io/drpc/drpcstats"
+
+	"braid/drpcwire"
+)
+
+// Options configures the streams of a connection. The zero value is ready to use.
+type Options struct {
+	// SplitSize is the most data put into one frame, in bytes. Zero means
+	// drpcwire.DefaultSplitSize; negative means that messages are never split,
+	// so that one large message delays everything else on the connection.
+	SplitSize int
+
+	// ManualFlush keeps the messages that are sent on a stream together until
+	// the stream is flushed, so that they leave in one write: by RawFlush, by
+	// the next receive, CloseSend or Close, by a send after SetManualFlush(false),
+	// or when they exceed the manager's WriterBufferSize. The Invoke itself is
+	// never held back.
+	ManualFlush bool
+
+	// MaximumBufferSize makes the stream give up any of its buffers larger than
+	// this many bytes after use, which saves memory and costs allocations. Zero
+	// means 64 KiB; negative means no limit.
+	MaximumBufferSize int
+}
+
+// defaultKeepBuffer is how large a buffer may be to be kept for the next message.
+const defaultKeepBuffer = 64 << 10
+
+// keep reports whether a buffer of this capacity is kept after use.
+func (o Options) keep(capacity int) bool {
+	switch {
+	case o.MaximumBufferSize < 0:
+		return true
+	case o.MaximumBufferSize == 0:
+		return capacity <= defaultKeepBuffer
+	default:
+		return capacity <= o.MaximumBufferSize
+	}
+}
+
+// Owner is the connection a stream belongs to.
+type Owner interface {
+	// StreamEnded is called once when the stream sends nothing any more and
+	// takes nothing from the wire. No lock is held.
+	StreamEnded(*Stream)
+
+	// PeerKnown reports whether the peer has announced itself as braid.
+	PeerKnown() bool
+
+	// PeerLimit returns the largest message that the peer has said it accepts,
+	// in bytes, and 0 if it has not said.
+	PeerLimit() int
+}
+
+// Config is what a stream gets from its connection.
+type Config struct {
+	Owner     Owner
+	Writer    *drpcwire.MuxWriter
+	Transport drpc.Transport     // for drpcctx.Transport; may be nil
+	Stats     *drpcstats.Stats   // counts message bytes; may be nil
+	Server    bool               // this end serves the call
+	Limit     int                // largest packet accepted, in bytes
+	HoldSize  int                // bytes gathered under ManualFlush before they are sent anyway
+	Assembler drpcwire.Assembler // server: where the Invoke has left the message ids
+}

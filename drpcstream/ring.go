@@ -1,0 +1,199 @@
+package drpcstream
+
+import (
+	"errors"
+	"sync"
+)
+
+const (
+	// ringMinSlots is what the first message allocates; ringMaxSlots is the
+	// most messages that wait on one stream. Both are powers of two.
+	ringMinSlots = 2
+	ringMaxSlots = 4096
+
+	// ringMaxBytes is the most data that waits on one stream. A message larger
+	// than this is taken when nothing else is waiting.
+	ringMaxBytes = 1 << 20
+)
+
+// errInterrupted is returned by acquire when its done channel ended the wait.
+var errInterrupted = errors.New("interrupted")
+
+// ring is the queue of messages that have arrived on a stream: bounded, with
+// one producer (the connection's reader) and one consumer (whoever holds the
+// stream's read lock).
+//
+// The consumer takes a message in two steps: acquire lends it the storage of
+// the first slot, release gives it back, so that a message is decoded where it
+// lies. Storage circulates: push swaps the message in for what the slot had.
+type ring struct {
+	keep func(capacity int) bool // whether storage of that size stays in its slot
+
+	mu    sync.Mutex
+	slots [][]byte // guarded by mu, like all below; length is a power of two
+	head  uint32   // next to receive; slot number modulo len(slots)
+	tail  uint32   // next to fill
+	bytes int      // data in slots[head:tail]
+	held  bool     // slots[head] is lent to the consumer
+	err   error    // what follows the queue; nil while more may come
+
+	// Each side parks on a channel of capacity one, made when first needed. The
+	// flag says that a token is owed; it is cleared by who sends the token.
+	reading bool
+	filling bool
+	arrived chan struct{} // for the consumer
+	room    chan struct{} // for the producer
+}
+
+// push appends a message and returns storage for the next one. It blocks while
+// the queue is full. After close the message is dropped and its own storage
+// returned.
+func (r *ring) push(msg []byte) (storage []byte) {
+	r.mu.Lock()
+	for r.err == nil && r.fullLocked(len(msg)) {
+		r.filling = true
+		if r.room == nil {
+			r.room = make(chan struct{}, 1)
+		}
+		r.mu.Unlock()
+		<-r.room
+		r.mu.Lock()
+	}
+	if r.err != nil {
+		r.mu.Unlock()
+		return msg
+	}
+	if r.lenLocked() == len(r.slots) {
+		r.growLocked()
+	}
+	slot := &r.slots[r.tail&uint32(len(r.slots)-1)]
+	storage, *slot = *slot, msg
+	r.tail++
+	r.bytes += len(msg)
+	r.wakeReaderLocked()
+	r.mu.Unlock()
+	return storage
+}
+
+func (r *ring) lenLocked() int { return int(r.tail - r.head) }
+
+func (r *ring) fullLocked(n int) bool {
+	waiting := r.lenLocked()
+	return waiting >= ringMaxSlots || waiting > 0 && r.bytes+n > ringMaxBytes
+}
+
+func (r *ring) growLocked() {
+	slots := make([][]byte, max(2*len(r.slots), ringMinSlots))
+	for i := r.head; i != r.tail; i++ {
+		slots[i&uint32(len(slots)-1)] = r.slots[i&uint32(len(r.slots)-1)]
+	}
+	r.slots = slots
+}
+
+// acquire returns the first message and lends its storage until release. It
+// waits for one to arrive; when the queue is empty and closed it returns the
+// error of close; when done is closed first, errInterrupted.
+func (r *ring) acquire(done <-chan struct{}) ([]byte, error) {
+	r.mu.Lock()
+	for {
+		if r.head != r.tail {
+			r.held = true
+			msg := r.slots[r.head&uint32(len(r.slots)-1)]
+			r.mu.Unlock()
+			return msg, nil
+		}
+		if r.err != nil {
+			err := r.err
+			r.mu.Unlock()
+			return nil, err
+		}
+		r.reading = true
+		if r.arrived == nil {
+			r.arrived = make(chan struct{}, 1)
+		}
+		r.mu.Unlock()
+		select {
+		case <-r.arrived:
+			r.mu.Lock()
+		case <-done:
+			r.mu.Lock()
+			if !r.reading { // the token was sent meanwhile: take it back
+				<-r.arrived
+			}
+			r.reading = false
+			r.mu.Unlock()
+			return nil, errInterrupted
+		}
+	}
+}
+
+// release gives back what acquire has lent. It reports whether the queue is now
+// closed and empty.
+func (r *ring) release() (drained bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held = false
+	slot := &r.slots[r.head&uint32(len(r.slots)-1)]
+	r.bytes -= len(*slot)
+	if !r.keep(cap(*slot)) {
+		*slot = nil
+	}
+	r.head++
+	if r.filling {
+		r.filling = false
+		r.room <- struct{}{}
+	}
+	return r.err != nil && r.head == r.tail
+}
+
+// close makes err follow what is queued, unless something does already. It
+// reports whether nothing is queued or lent.
+func (r *ring) close(err error) (drained bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closeLocked(err)
+	return r.head == r.tail
+}
+
+// discard drops what is queued, except for a message that is lent, and makes
+// err follow in place of whatever was to follow.
+func (r *ring) discard(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = nil
+	r.closeLocked(err)
+	keep := r.head
+	if r.held {
+		keep++
+	}
+	for ; r.tail != keep; r.tail-- {
+		slot := &r.slots[(r.tail-1)&uint32(len(r.slots)-1)]
+		r.bytes -= len(*slot)
+		*slot = nil
+	}
+}
+
+func (r *ring) closeLocked(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+	r.wakeReaderLocked()
+	if r.filling {
+		r.filling = false
+		r.room <- struct{}{}
+	}
+}
+
+func (r *ring) wakeReaderLocked() {
+	if r.reading {
+		r.reading = false
+		r.arrived <- struct{}{}
+	}
+}
+
+// queued returns the number of messages that wait.
+func (r *ring) queued() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lenLocked()
+}

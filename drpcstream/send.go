@@ -1,0 +1,196 @@
+package drpcstream
+
+import (
+	"errors"
+	"strconv"
+	"sync"
+
+	"github.com/zeebo/errs"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpcenc"
+
+	"braid/drpcwire"
+)
+
+// encodeBuffers holds storage for encoded messages between sends, so that an
+// idle stream has none.
+var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// GetBuffer returns storage to encode a message into, for PutBuffer.
+func GetBuffer() *[]byte { return encodeBuffers.Get().(*[]byte) }
+
+// PutBuffer gives storage back unless it has become too large to keep.
+func PutBuffer(buf *[]byte, opts Options) {
+	if opts.keep(cap(*buf)) {
+		encodeBuffers.Put(buf)
+	}
+}
+
+// MsgSend encodes the message and queues it. When it returns nil, the message
+// leaves in order with everything else on the connection; whether the peer
+// received it is known only from the peer.
+//
+// It waits while the connection or this stream has too much queued. After the
+// peer has ended the stream it returns io.EOF, and MsgRecv tells why; after the
+// stream's context has ended, that context's error; after the connection is
+// lost, that error. A message larger than the peer accepts fails alone, where
+// the peer has said what it accepts.
+func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	buf := GetBuffer()
+	defer PutBuffer(buf, s.opts)
+	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
+	if err != nil {
+		return errs.Wrap(err)
+	}
+	*buf = data
+	return s.send(drpcwire.KindMessage, data)
+}
+
+// RawWrite queues a packet with this data. It is MsgSend without an encoding,
+// and for kinds other than KindMessage a tool for tests.
+func (s *Stream) RawWrite(kind drpcwire.Kind, data []byte) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	return s.send(kind, data)
+}
+
+// RawFlush sends what was gathered under ManualFlush.
+func (s *Stream) RawFlush() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	return s.flush()
+}
+
+// flushForRecv sends what was gathered before the stream waits for an answer to
+// it. A send in progress does that itself when it is done; waiting for it here
+// could be waiting for the peer to receive what we are about to receive.
+func (s *Stream) flushForRecv() error {
+	if !s.write.TryLock() {
+		return nil
+	}
+	defer s.write.Unlock()
+	return s.flush()
+}
+
+// send splits the data into frames and queues them; write is held.
+func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
+	if limit := s.cfg.Owner.PeerLimit(); limit > 0 && len(data) > limit {
+		return tooLarge("message of "+strconv.Itoa(len(data))+" bytes", limit)
+	}
+	written := uint64(len(data))
+	fr := drpcwire.Frame{Kind: kind}
+	for !fr.Done {
+		fr.Data, data = drpcwire.SplitData(data, s.opts.SplitSize)
+		fr.Done = len(data) == 0
+		if err := s.untilRoom(drpcwire.Size(fr), func() error { return s.queueLocked(&fr) }); err != nil {
+			return err
+		}
+	}
+	s.cfg.Stats.AddWritten(written)
+	if s.holding.Load() && !s.gathering() {
+		return s.flush()
+	}
+	return nil
+}
+
+// flush sends what was gathered; write is held.
+func (s *Stream) flush() error {
+	s.mu.Lock()
+	n := len(s.hold)
+	s.mu.Unlock()
+	if n == 0 {
+		return nil
+	}
+	return s.untilRoom(n, s.flushLocked)
+}
+
+func (s *Stream) gathering() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.manual
+}
+
+// untilRoom calls try, with mu held, until it returns something other than
+// drpcwire.ErrFull, and waits for room for n bytes in between. write is held,
+// so that one goroutine waits on the lane.
+func (s *Stream) untilRoom(n int, try func() error) error {
+	for {
+		s.mu.Lock()
+		err := s.sendErr
+		if err == nil {
+			err = try()
+		}
+		s.mu.Unlock()
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, drpcwire.ErrFull):
+			s.cfg.Writer.Forgo(&s.lane)
+			return s.sendError(err)
+		}
+		if err := s.cfg.Writer.Wait(&s.lane, n, s.sendDone.Signal()); err != nil {
+			return s.sendError(err)
+		}
+	}
+}
+
+// sendError makes the error of a failed send. A writer that has stopped tells
+// of the transport; what the stream was told of its end comes before that, and
+// the end of its own context before both.
+func (s *Stream) sendError(err error) error {
+	s.mu.Lock()
+	if s.sendErr != nil {
+		err = s.sendErr
+	}
+	s.mu.Unlock()
+	return s.preferParent(err)
+}
+
+// queueLocked gives the frame to the writer, or adds it to what is gathered.
+// The first frame of a packet takes the next message id, and keeps it if it has
+// to wait.
+func (s *Stream) queueLocked(fr *drpcwire.Frame) error {
+	if fr.ID.Message == 0 {
+		fr.ID = s.nextIDLocked()
+	}
+	if !s.manual && len(s.hold) == 0 {
+		return s.cfg.Writer.TryWrite(&s.lane, *fr)
+	}
+	if len(s.hold) > 0 && len(s.hold)+drpcwire.Size(*fr) > s.cfg.HoldSize {
+		if err := s.flushLocked(); err != nil {
+			return err
+		}
+	}
+	s.hold = drpcwire.AppendFrame(s.hold, *fr)
+	s.holding.Store(true)
+	return nil
+}
+
+// flushLocked gives what is gathered to the writer, to leave in one write.
+func (s *Stream) flushLocked() error {
+	if len(s.hold) == 0 {
+		return nil
+	}
+	if err := s.cfg.Writer.TryWriteEncoded(&s.lane, s.hold); err != nil {
+		return err
+	}
+	s.dropHoldLocked()
+	return nil
+}
+
+func (s *Stream) dropHoldLocked() {
+	if s.opts.keep(cap(s.hold)) {
+		s.hold = s.hold[:0]
+	} else {
+		s.hold = nil
+	}
+	s.holding.Store(false)
+}
+
+func (s *Stream) nextIDLocked() drpcwire.ID {
+	s.lastMsg++
+	return drpcwire.ID{Stream: s.id, Message: s.lastMsg}
+}

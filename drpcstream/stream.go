@@ -1,0 +1,211 @@
+package drpcstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"storj.io/drpc"
+
+	"braid/drpcsignal"
+	"braid/drpcwire"
+)
+
+// Stream is one call on a connection. It implements drpc.Stream.
+//
+// Sending (MsgSend, RawWrite, RawFlush, CloseSend) and receiving (MsgRecv,
+// RawRecv) may happen at the same time. Concurrent sends are done one after
+// the other, concurrent receives too. Close, SendError, SendCancel and Cancel
+// may be called at any time; they wait for nobody and wake all who wait.
+type Stream struct {
+	// Set once, before the stream is shared.
+	ctx  streamCtx
+	id   uint64
+	cfg  Config
+	opts Options
+
+	state atomic.Uint32 // a State; see setState
+
+	write sync.Mutex // held while one sender sends
+	read  sync.Mutex // held while one receiver receives
+	recv  ring       // messages that have arrived
+
+	// asm is owned by the connection's reader.
+	asm drpcwire.Assembler
+
+	// mu guards the steps of the stream's life and the order of its frames: a
+	// message id is taken and its frame queued within one hold of mu. Nothing
+	// blocks under it. It is taken before the ring's and the writer's locks.
+	mu         sync.Mutex
+	lastMsg    uint64            // last message id used for sending
+	sendErr    error             // why nothing more may be sent; nil while it may
+	sendDone   drpcsignal.Signal // set with sendErr, for senders that are parked
+	recvClosed bool              // the peer sends no more messages
+	hold       []byte            // frames gathered under ManualFlush
+	manual     bool              // ManualFlush is on
+	watched    bool              // the end of the parent context ends the stream
+	stopWatch  func() bool       // ends the watch over the parent context
+
+	holding atomic.Bool       // hold is not empty
+	term    drpcsignal.Signal // set when the stream has ended
+	fin     drpcsignal.Signal // set when the stream is Closed
+
+	lane drpcwire.Lane // the stream's account with the writer
+}
+
+var _ drpc.Stream = (*Stream)(nil)
+
+// New returns a stream in state Init. Values and deadline of its context come
+// from ctx; whether the end of ctx is watched is up to Watch.
+func New(ctx context.Context, cfg Config, opts Options) *Stream {
+	s := &Stream{
+		ctx:    streamCtx{Context: ctx, tr: cfg.Transport},
+		cfg:    cfg,
+		opts:   opts,
+		asm:    cfg.Assembler,
+		manual: opts.ManualFlush,
+	}
+	s.recv.keep = s.opts.keep
+	return s
+}
+
+// Call is what a client sends to open a stream.
+type Call struct {
+	RPC      string
+	Metadata []byte // encoded; not sent if empty
+	Settings []byte // announces braid; not sent if empty
+
+	// Unary says that Message is all that the client will send: it goes out
+	// with the Invoke, and the sending side is closed.
+	Unary   bool
+	Message []byte
+}
+
+// Size returns the number of bytes the call takes in the writer, at most.
+func (c Call) Size() int {
+	return 5*drpcwire.Size(drpcwire.Frame{}) +
+		len(c.RPC) + len(c.Metadata) + len(c.Settings) + len(c.Message)
+}
+
+// Open gives the stream its id and queues the Invoke and what goes with it, to
+// leave in one write. It returns drpcwire.ErrFull, and may be called again,
+// when there is no room in the writer now.
+func (s *Stream) Open(id uint64, call Call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var msg uint64
+	var arr [5]drpcwire.Frame
+	frames := arr[:0]
+	add := func(kind drpcwire.Kind, control bool, data []byte) {
+		msg++
+		frames = append(frames, drpcwire.Frame{
+			ID: drpcwire.ID{Stream: id, Message: msg}, Kind: kind, Control: control, Done: true, Data: data,
+		})
+	}
+	if len(call.Metadata) > 0 {
+		add(drpcwire.KindInvokeMetadata, false, call.Metadata)
+	}
+	add(drpcwire.KindInvoke, false, []byte(call.RPC))
+	if len(call.Settings) > 0 {
+		add(drpcwire.KindSettings, true, call.Settings)
+	}
+	if call.Unary {
+		add(drpcwire.KindMessage, false, call.Message)
+		add(drpcwire.KindCloseSend, false, nil)
+	}
+	if err := s.cfg.Writer.TryWrite(&s.lane, frames...); err != nil {
+		return err
+	}
+	s.id, s.lastMsg = id, msg
+	s.setState(Open)
+	if call.Unary {
+		s.cfg.Stats.AddWritten(uint64(len(call.Message)))
+		s.sendClosedLocked()
+	}
+	return nil
+}
+
+// Lane returns the stream's account with the writer, for a caller that waits
+// for room before it calls Open again.
+func (s *Stream) Lane() *drpcwire.Lane { return &s.lane }
+
+// Accept gives the stream, on the server, the id of the Invoke that has arrived.
+func (s *Stream) Accept(id uint64) {
+	s.id = id
+	s.setState(Open)
+}
+
+// Watch ends the stream by cancellation when its context ends, without anybody
+// waiting for it. Without Watch, only a receive notices that end.
+func (s *Stream) Watch() {
+	parent := s.ctx.Context
+	if parent.Done() == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.State() == Closed {
+		return // nobody would end the watch
+	}
+	s.watched = true
+	s.stopWatch = context.AfterFunc(parent, func() { s.Cancel(parent.Err()) })
+}
+
+// String returns a readable form of the stream: its id and state.
+func (s *Stream) String() string {
+	side := "cli"
+	if s.cfg.Server {
+		side = "srv"
+	}
+	return fmt.Sprintf("<str s:%d k:%s %v>", s.id, side, s.State())
+}
+
+// ID returns the stream's id on the connection.
+func (s *Stream) ID() uint64 { return s.id }
+
+// Context returns the stream's context. It has the values and the deadline of
+// the context the stream was made with, and the transport (drpcctx.Transport).
+// It is done when the stream is over: at once when the stream is canceled, when
+// its connection is lost or, on the server, when the client ends the call or
+// the handler returns; and otherwise when all that had arrived was received.
+func (s *Stream) Context() context.Context { return &s.ctx }
+
+// Terminated returns a channel that is closed when the stream has ended:
+// nothing more is sent or accepted. What had arrived may still be received.
+func (s *Stream) Terminated() <-chan struct{} { return s.term.Signal() }
+
+// IsTerminated reports whether the stream has ended.
+func (s *Stream) IsTerminated() bool { return s.term.IsSet() }
+
+// Finished returns a channel that is closed when the stream is in state Closed.
+func (s *Stream) Finished() <-chan struct{} { return s.fin.Signal() }
+
+// IsFinished reports whether the stream is in state Closed.
+func (s *Stream) IsFinished() bool { return s.fin.IsSet() }
+
+// SetManualFlush turns Options.ManualFlush on or off for this stream. Turning
+// it off sends nothing by itself: what was gathered leaves together with the
+// next message.
+func (s *Stream) SetManualFlush(manual bool) {
+	s.mu.Lock()
+	s.manual = manual
+	s.mu.Unlock()
+}
+
+// parentErr returns the error of the context the stream was made with.
+func (s *Stream) parentErr() error { return s.ctx.Context.Err() }
+
+// preferParent replaces an error that merely says that the stream is over by
+// the one of the stream's own context where that has ended: it is why the
+// operation failed, whatever was noticed first.
+func (s *Stream) preferParent(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		if perr := s.parentErr(); perr != nil {
+			return perr
+		}
+	}
+	return err
+}
