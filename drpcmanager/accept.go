@@ -1,0 +1,94 @@
+package drpcmanager
+
+import (
+	"context"
+	"reflect"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpcmetadata"
+
+	"braid/drpcstream"
+)
+
+// invoke is a stream that has been opened and whose handler is to be started.
+type invoke struct {
+	stream *drpcstream.Stream
+	rpc    string
+}
+
+// accept makes a stream of a complete Invoke and hands it on.
+//
+// The very first one is held back until one more frame has been looked at, if
+// one is on its way: a client announces itself right behind its first Invoke,
+// and the answer goes out before anything the handler may send.
+func (m *Manager) accept(id uint64, o opening) {
+	ctx := m.ctx
+	if len(o.metadata) > 0 {
+		pairs, err := drpcmetadata.Decode(o.metadata)
+		if err != nil {
+			m.refuse(id, drpc.ProtocolError.New("metadata: %v", err))
+			return
+		}
+		ctx = withMetadata(ctx, pairs)
+	}
+	cfg := m.config()
+	cfg.Assembler = o.asm
+	if m.hooks.Stats != nil {
+		cfg.Stats = m.hooks.Stats(o.rpc)
+	}
+	s := drpcstream.New(ctx, cfg, m.opts.Stream)
+	s.Accept(id)
+
+	m.mu.Lock()
+	ended := m.err != nil
+	if !ended {
+		m.addLocked(s)
+	}
+	m.mu.Unlock()
+	if ended {
+		return // nobody has seen the stream
+	}
+	m.handOn()
+	m.held = &invoke{stream: s, rpc: o.rpc}
+	if m.accepted {
+		m.handOn()
+	}
+	m.accepted = true
+}
+
+// handOn gives the Invoke that is held back, if there is one, to the server.
+func (m *Manager) handOn() {
+	if h := m.held; h != nil {
+		m.held = nil
+		m.hooks.Handle(h.stream, h.rpc)
+	}
+}
+
+// withMetadata returns ctx with these pairs added to its metadata.
+//
+// drpcmetadata.Add writes into the map that it finds in the context. The streams
+// of a connection, and all connections of a server, have their context's parent
+// in common, so a map that the parent has is copied and hidden first.
+func withMetadata(ctx context.Context, pairs map[string]string) context.Context {
+	if shared, ok := drpcmetadata.Get(ctx); ok {
+		ctx = drpcmetadata.AddPairs(withoutMetadata{ctx, shared}, shared)
+	}
+	return drpcmetadata.AddPairs(ctx, pairs)
+}
+
+// withoutMetadata hides one map of metadata. Its key is private to drpcmetadata,
+// so the value is what tells.
+type withoutMetadata struct {
+	context.Context
+	hidden map[string]string
+}
+
+// Value implements context.Context.
+func (c withoutMetadata) Value(key any) any {
+	v := c.Context.Value(key)
+	if m, ok := v.(map[string]string); ok &&
+		reflect.ValueOf(m).Pointer() == reflect.ValueOf(c.hidden).Pointer() {
+		return nil
+	}
+	return v
+}

@@ -1,0 +1,313 @@
+package drpcmanager
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpcstats"
+
+	"braid/drpcsignal"
+	"braid/drpcstream"
+	"braid/drpcwire"
+)
+
+// Manager is one end of one connection. All exported methods may be called
+// concurrently.
+//
+// Two goroutines belong to it: the reader, which ends when the transport's Read
+// fails, and the writer's drain. Whatever ends the connection goes through
+// terminate, which makes both of them end; Close waits for them.
+//
+// Locks are taken in the order Manager, Stream, then the stream's queue or the
+// writer. Nothing blocks while one is held, so no two ends of a connection can
+// hold each other up through them.
+type Manager struct {
+	// Set once, at construction.
+	tr     drpc.Transport
+	wr     *drpcwire.MuxWriter
+	opts   Options
+	server bool
+	ctx    context.Context // server: parent of the streams' contexts
+	hooks  Hooks           // server
+
+	// Owned by the reader.
+	rd       *drpcwire.Reader
+	ids      idWindow // server: ids that were opened
+	held     *invoke  // server: the first Invoke, while it is held back
+	accepted bool     // server: there was a first Invoke
+
+	setups setups // server: Invokes that are incomplete; has a lock of its own
+
+	mu      sync.Mutex
+	streams map[uint64]*drpcstream.Stream // live; guarded by mu, like all below
+	err     error                         // why the connection ended; nil while it lives
+	closing bool                          // Close was called
+	nextID  uint64                        // client: of the next stream
+	peer    peer                          // client: what is known of the other end
+	turn    turn                          // client: who may open a stream
+	idle    *time.Timer                   // server: for InactivityTimeout
+
+	known     atomic.Bool  // the peer has announced itself
+	peerLimit atomic.Int64 // its largest message; 0 if it did not say
+
+	term     drpcsignal.Signal // set with err
+	ended    drpcsignal.Signal // set when terminate is through; its error is that of closing the transport
+	readDone chan struct{}     // closed when the reader has returned
+}
+
+// Hooks is how a server takes part in its connections.
+type Hooks struct {
+	// Handle is called by the reader for each call that arrives. It must not
+	// block, and must see to it that Stream.Return is called.
+	Handle func(stream *drpcstream.Stream, rpc string)
+
+	// Stats returns the counters for a call; nil means that none are kept.
+	Stats func(rpc string) *drpcstats.Stats
+}
+
+// NewClient starts a connection whose streams are opened on this end.
+func NewClient(tr drpc.Transport, opts Options) *Manager {
+	m := &Manager{tr: tr, opts: opts, nextID: 1}
+	m.turn.over = opts.Multiplex == MultiplexAlways
+	return start(m)
+}
+
+// NewServer starts a connection whose streams are opened by the peer. Their
+// contexts have the values and the deadline of ctx; the end of ctx itself is
+// for the caller to watch.
+func NewServer(ctx context.Context, tr drpc.Transport, opts Options, hooks Hooks) *Manager {
+	return start(&Manager{tr: tr, opts: opts, server: true, ctx: ctx, hooks: hooks})
+}
+
+func start(m *Manager) *Manager {
+	m.streams = make(map[uint64]*drpcstream.Stream)
+	m.readDone = make(chan struct{})
+	m.rd = drpcwire.NewReaderWithOptions(m.tr, m.opts.Reader)
+	m.wr = drpcwire.NewMuxWriter(m.tr, drpcwire.MuxWriterOptions{
+		WrapError: m.lost,
+		OnError:   m.terminate,
+	})
+	m.setups.init(m)
+	if m.server && m.opts.InactivityTimeout > 0 {
+		m.idle = time.AfterFunc(m.opts.InactivityTimeout, m.inactive)
+	}
+	go m.read()
+	return m
+}
+
+// String returns a readable form of the manager.
+func (m *Manager) String() string { return fmt.Sprintf("<man %p>", m) }
+
+// Transport returns the transport of the connection.
+func (m *Manager) Transport() drpc.Transport { return m.tr }
+
+// Closed returns a channel that is closed when the connection has ended.
+func (m *Manager) Closed() <-chan struct{} { return m.term.Signal() }
+
+// Err returns why the connection has ended, and nil while it lives.
+func (m *Manager) Err() error { return m.term.Err() }
+
+// HungUp reports whether the connection ended by the peer closing it between
+// frames while no stream was open, which is how a client says goodbye.
+func (m *Manager) HungUp() bool { return errors.Is(m.term.Err(), errHangup) }
+
+// PeerKnown reports whether the peer has announced itself as braid.
+func (m *Manager) PeerKnown() bool { return m.known.Load() }
+
+// PeerLimit returns the largest message the peer has said it accepts, in
+// bytes; 0 if it has not said.
+func (m *Manager) PeerLimit() int { return int(m.peerLimit.Load()) }
+
+// Streams returns the number of streams that are live.
+func (m *Manager) Streams() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.streams)
+}
+
+// Close ends the connection and returns the transport's error of closing. What
+// was queued before is written first, as far as the peer takes it within a
+// quarter of a second; open streams get a LostError. When Close returns, the
+// transport is not used any more.
+func (m *Manager) Close() error {
+	m.mu.Lock()
+	m.closing = true
+	m.mu.Unlock()
+	if !m.wr.Empty() {
+		stop := make(chan struct{})
+		timer := time.AfterFunc(closeFlush, func() { close(stop) })
+		_ = m.wr.Flush(stop) // an error means that there is no one to write to
+		timer.Stop()
+	}
+	return m.CloseNow(ErrClosed)
+}
+
+// CloseNow is Close without the wait for what is queued. cause is what the
+// LostError of the open streams gives.
+func (m *Manager) CloseNow(cause error) error {
+	m.terminate(m.lost(cause))
+	<-m.readDone
+	<-m.wr.Done()
+	m.ended.Wait()
+	return m.ended.Err()
+}
+
+// terminate ends the connection; only the first call has an effect. It is
+// called from anywhere, the reader and the drain included, and so waits for
+// neither of them.
+//
+// The streams are ended before the transport is closed: no frame can leave once
+// the writer is stopped, and closing may take long, as TLS wants to say goodbye
+// to a peer that does not listen.
+func (m *Manager) terminate(err error) {
+	m.mu.Lock()
+	if m.err != nil {
+		m.mu.Unlock()
+		return
+	}
+	m.err = err
+	streams := make([]*drpcstream.Stream, 0, len(m.streams))
+	for _, s := range m.streams {
+		streams = append(streams, s)
+	}
+	m.turn.open()
+	if m.idle != nil {
+		m.idle.Stop()
+	}
+	m.mu.Unlock()
+
+	m.wr.Stop(err)
+	m.setups.stop()
+	m.term.Set(err)
+	for _, s := range streams {
+		s.Lost(err)
+	}
+	m.ended.Set(m.tr.Close())
+}
+
+// errLocked returns why no stream can be opened, or nil.
+func (m *Manager) errLocked() error {
+	if m.err == nil && m.closing {
+		return m.lost(ErrClosed)
+	}
+	return m.err
+}
+
+// inactive is called when InactivityTimeout has passed.
+func (m *Manager) inactive() {
+	m.mu.Lock()
+	idle := len(m.streams) == 0
+	m.mu.Unlock()
+	if idle { // else a stream came meanwhile, and its end starts the timer again
+		m.terminate(m.lost(context.DeadlineExceeded))
+	}
+}
+
+// addLocked makes a stream live.
+func (m *Manager) addLocked(s *drpcstream.Stream) {
+	m.streams[s.ID()] = s
+	if m.idle != nil {
+		m.idle.Stop()
+	}
+}
+
+// StreamEnded implements drpcstream.Owner.
+func (m *Manager) StreamEnded(s *drpcstream.Stream) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.streams[s.ID()] != s {
+		return // it was never opened
+	}
+	delete(m.streams, s.ID())
+	if !m.server {
+		m.peer.streamEnded(s.ID())
+		m.turn.ended(s)
+	}
+	if m.idle != nil && len(m.streams) == 0 && m.err == nil {
+		m.idle.Reset(m.opts.InactivityTimeout)
+	}
+}
+
+// config is what this connection gives to a stream.
+func (m *Manager) config() drpcstream.Config {
+	return drpcstream.Config{
+		Owner:     m,
+		Writer:    m.wr,
+		Transport: m.tr,
+		Server:    m.server,
+		Limit:     m.opts.Reader.Limit(),
+		HoldSize:  m.opts.holdSize(),
+	}
+}
+
+// read is the reader. It blocks in the transport's Read and, while a peer
+// without flow control has filled the queue of a stream, on that stream. It
+// never waits for anything to be written.
+func (m *Manager) read() {
+	defer close(m.readDone)
+	for {
+		if m.rd.Buffered() == 0 {
+			m.handOn()
+		}
+		held := m.held != nil
+		fr, err := m.rd.ReadFrame()
+		if err == nil {
+			err = m.handleFrame(fr, m.rd.Remaining())
+		}
+		if held {
+			m.handOn()
+		}
+		if err != nil {
+			m.terminate(m.lost(m.readCause(err)))
+			return
+		}
+	}
+}
+
+// readCause tells a peer that says goodbye from one that vanishes.
+func (m *Manager) readCause(err error) error {
+	if err == io.EOF && m.Streams() == 0 && m.setups.count() == 0 { //nolint:errorlint // a clean end is io.EOF itself
+		return errHangup
+	}
+	return err
+}
+
+// handleFrame gives one frame to whom it concerns. An error ends the
+// connection. more is the number of bytes of the frame still to come.
+func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64) error {
+	if fr.Kind == 0 || fr.Kind > drpcwire.KindInvokeMetadata {
+		switch {
+		case !fr.Control:
+			return drpc.ProtocolError.New("unknown kind (%v)", fr)
+		case fr.Kind == drpcwire.KindSettings:
+			return m.handleSettings(fr, more)
+		default:
+			return nil // of a later version, or of CockroachDB's fork
+		}
+	}
+	if fr.ID.Stream == 0 || fr.ID.Message == 0 {
+		return drpc.ProtocolError.New("id 0 (%v)", fr)
+	}
+
+	m.mu.Lock()
+	s := m.streams[fr.ID.Stream]
+	if !m.server {
+		m.peer.spoke()
+	}
+	m.mu.Unlock()
+
+	switch {
+	case s != nil:
+		return s.HandleFrame(fr, more)
+	case m.server:
+		return m.setupFrame(fr, more)
+	default:
+		return m.refuseStream(fr)
+	}
+}

@@ -1,0 +1,140 @@
+package drpcmanager
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"storj.io/drpc"
+
+	"braid/drpcstream"
+	"braid/drpcwire"
+)
+
+// NewClientStream opens a stream for a call that may send and receive any
+// number of messages. metadata is encoded (drpcmetadata.Encode) and may be
+// empty. The end of ctx cancels the stream.
+//
+// It waits for its turn while streams are not multiplexed, and while the
+// writer is full. If ctx has ended already, nothing is sent.
+func (m *Manager) NewClientStream(ctx context.Context, rpc string, metadata []byte) (*drpcstream.Stream, error) {
+	s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata})
+	if err != nil {
+		return nil, err
+	}
+	s.Watch()
+	return s, nil
+}
+
+// NewUnaryStream opens a stream for a call with one request, which is sent with
+// it in one write where it is not too large for that. The end of ctx is noticed
+// by the caller's receive, which must follow.
+func (m *Manager) NewUnaryStream(ctx context.Context, rpc string, metadata, request []byte) (*drpcstream.Stream, error) {
+	call := drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request}
+	if m.fitsOneWrite(call) {
+		return m.open(ctx, call)
+	}
+	s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata})
+	if err != nil {
+		return nil, err
+	}
+	s.Watch() // a send may have to wait
+	err = s.RawWrite(drpcwire.KindMessage, request)
+	if err == nil {
+		err = s.CloseSend()
+	}
+	// After io.EOF the peer has ended the stream, and the receive tells why.
+	if err != nil && !errors.Is(err, io.EOF) {
+		_ = s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// fitsOneWrite reports whether the request needs to be neither split nor refused.
+func (m *Manager) fitsOneWrite(call drpcstream.Call) bool {
+	_, rest := drpcwire.SplitData(call.Message, m.opts.Stream.SplitSize)
+	limit := m.PeerLimit()
+	return rest == nil && len(call.Message) < drpcwire.DefaultMaximumPendingPerStream/2 &&
+		(limit == 0 || len(call.Message) <= limit)
+}
+
+// open takes the turn, waits for room in the writer and opens the stream.
+func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.Stream, error) {
+	switch {
+	case m.server:
+		return nil, drpc.InternalError.New("a server cannot open streams")
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
+	}
+	if err := m.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	s := drpcstream.New(ctx, m.config(), m.opts.Stream)
+	for {
+		err := m.tryOpen(ctx, s, call)
+		if errors.Is(err, drpcwire.ErrFull) {
+			err = m.wr.Wait(s.Lane(), call.Size(), ctx.Done())
+			if err == nil {
+				continue
+			}
+		}
+		if err != nil {
+			m.wr.Forgo(s.Lane())
+			m.giveTurn()
+			return nil, err
+		}
+		return s, nil
+	}
+}
+
+// tryOpen gives the stream the next id, queues its first frames and makes it
+// live, in one step: ids rise on the wire, and an answer finds its stream.
+func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.errLocked(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	announce := m.peer.shouldAnnounce(m.opts.Multiplex)
+	if announce {
+		call.Settings = drpcwire.AppendSettings(nil, m.opts.settings())
+	}
+	if err := s.Open(m.nextID, call); err != nil {
+		return err
+	}
+	if announce {
+		m.peer.announced = m.nextID
+	}
+	if !m.turn.over {
+		m.turn.stream = s
+	}
+	m.nextID += 2
+	m.addLocked(s)
+	return nil
+}
+
+// refuseStream answers a frame of a stream that is not live, on a client. Most
+// are late, and dropped. A stream that the server tries to open is refused
+// where the peer is known, so that it understands the answer.
+func (m *Manager) refuseStream(fr drpcwire.Frame) error {
+	if fr.Kind != drpcwire.KindInvoke || !fr.Done || fr.ID.Stream%2 == 1 || !m.known.Load() {
+		return nil
+	}
+	_ = m.wr.WriteControl(refusal(fr.ID.Stream)) // an error ends the connection by itself
+	return nil
+}
+
+// refusal is the frame that refuses a stream which this end never took.
+func refusal(stream uint64) drpcwire.Frame {
+	return drpcwire.Frame{
+		ID:      drpcwire.ID{Stream: stream, Message: 1},
+		Kind:    drpcwire.KindCancel,
+		Control: true,
+		Done:    true,
+		Data:    drpcwire.AppendCancel(nil, drpcwire.CancelRefused),
+	}
+}

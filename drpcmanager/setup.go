@@ -1,0 +1,220 @@
+package drpcmanager
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/zeebo/errs"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
+
+	"braid/drpcwire"
+)
+
+// setup is a stream that the peer is opening: its Invoke is not complete.
+type setup struct {
+	asm      drpcwire.Assembler
+	metadata []byte // encoded; complete
+	since    time.Time
+	dead     bool // refused; what still comes of it is dropped
+}
+
+// size is what the setup holds.
+func (s *setup) size() int { return s.asm.Buffered() + len(s.metadata) }
+
+// setups is the table of them. Only the reader adds to it and completes what is
+// in it; the timer kills what stays too long. Whoever looks holds mu.
+type setups struct {
+	m *Manager
+
+	mu    sync.Mutex
+	byID  map[uint64]*setup
+	bytes int         // sum of their sizes
+	timer *time.Timer // runs while there may be one to expire
+}
+
+func (t *setups) init(m *Manager) { t.m = m }
+
+func (t *setups) count() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.byID)
+}
+
+// stop ends the timer for good.
+func (t *setups) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.timer != nil {
+		t.timer.Stop()
+	}
+	t.byID, t.bytes = nil, 0
+}
+
+// addLocked makes an entry, and starts the timer if it does not run.
+func (t *setups) addLocked(id uint64) (*setup, error) {
+	if len(t.byID) >= maxSetups {
+		return nil, drpc.ProtocolError.New("more than %d incomplete invokes", maxSetups)
+	}
+	if t.byID == nil {
+		t.byID = make(map[uint64]*setup)
+	}
+	s := &setup{since: time.Now()}
+	t.byID[id] = s
+	if t.timer == nil {
+		t.timer = time.AfterFunc(setupTimeout, t.expire)
+	}
+	return s, nil
+}
+
+// removeLocked drops an entry.
+func (t *setups) removeLocked(id uint64) {
+	if s := t.byID[id]; s != nil {
+		t.bytes -= s.size()
+		delete(t.byID, id)
+	}
+}
+
+// killLocked refuses an entry. It stays, without what it held, until the peer
+// is done with it: its remaining frames must not pass for a new Invoke.
+func (t *setups) killLocked(id uint64, s *setup, err error) {
+	t.bytes -= s.size()
+	*s = setup{since: s.since, dead: true}
+	t.m.refuse(id, err)
+}
+
+// expire is called by the timer. It kills what has been there for too long, and
+// runs again while there is anything that may become so.
+func (t *setups) expire() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var next time.Duration
+	for id, s := range t.byID {
+		if s.dead {
+			continue
+		}
+		if left := setupTimeout - time.Since(s.since); left > 0 {
+			next = max(next, left)
+			continue
+		}
+		t.killLocked(id, s, drpcerr.WithCode(
+			errs.New("invoke incomplete after %v", setupTimeout), drpcwire.CodeDeadlineExceeded))
+	}
+	if next > 0 {
+		t.timer.Reset(next)
+	} else {
+		t.timer = nil
+	}
+}
+
+// opening is a complete Invoke.
+type opening struct {
+	asm      drpcwire.Assembler // where it has left the message ids
+	rpc      string
+	metadata []byte // encoded
+}
+
+// setupFrame takes, on a server, a frame of a stream that is not live.
+func (m *Manager) setupFrame(fr drpcwire.Frame, more uint64) error {
+	o, ok, err := m.addSetupFrame(fr, more)
+	if ok {
+		m.accept(fr.ID.Stream, o)
+	}
+	return err
+}
+
+// addSetupFrame does so up to the point where the Invoke is complete, which it
+// reports.
+func (m *Manager) addSetupFrame(fr drpcwire.Frame, more uint64) (o opening, ok bool, err error) {
+	t := &m.setups
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	id := fr.ID.Stream
+	s := t.byID[id]
+	switch {
+	case fr.Kind != drpcwire.KindInvoke && fr.Kind != drpcwire.KindInvokeMetadata:
+		// Late, or the end of a stream that is still being opened.
+		if fr.Kind != drpcwire.KindMessage && fr.Kind != drpcwire.KindCloseSend {
+			t.removeLocked(id)
+		}
+		return o, false, nil
+	case s != nil:
+		return m.advanceLocked(id, s, fr, more)
+	}
+	if err := m.claim(fr); err != nil {
+		return o, false, err
+	}
+	if fr.Kind == drpcwire.KindInvoke && fr.Done && len(fr.Data) <= maxMethodName {
+		// By far the most frequent case needs no entry.
+		o.rpc = string(fr.Data)
+		_, _, err := o.asm.Append(fr, more, maxMethodName)
+		return o, err == nil, err
+	}
+	if s, err = t.addLocked(id); err != nil {
+		return o, false, err
+	}
+	return m.advanceLocked(id, s, fr, more)
+}
+
+// claim checks the id of a stream that the peer opens.
+func (m *Manager) claim(fr drpcwire.Frame) error {
+	known := m.known.Load()
+	if known && fr.ID.Stream%2 == 0 {
+		return drpc.ProtocolError.New("a client's stream has an even id (%v)", fr)
+	}
+	if !m.ids.claim(fr.ID.Stream, known) {
+		return drpc.ProtocolError.New("stream id used again or out of order (%v)", fr)
+	}
+	return nil
+}
+
+// advanceLocked adds a frame to a setup and reports whether that completes the
+// Invoke. The lock is that of the table.
+func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uint64) (o opening, ok bool, err error) {
+	t := &m.setups
+	last := fr.Kind == drpcwire.KindInvoke && fr.Done
+	limit := maxMetadata
+	if fr.Kind == drpcwire.KindInvoke {
+		limit = maxMethodName
+	}
+	var pkt drpcwire.Packet
+	if !s.dead {
+		before := s.size()
+		var done bool
+		pkt, done, err = s.asm.Append(fr, more, limit)
+		if done && fr.Kind == drpcwire.KindInvokeMetadata {
+			s.metadata = append([]byte(nil), pkt.Data...) // a second one replaces the first
+		}
+		t.bytes += s.size() - before
+		switch {
+		case errors.Is(err, drpcwire.ErrTooLarge):
+			t.killLocked(id, s, tooLarge("%v of more than %d bytes", fr.Kind, limit))
+		case err != nil:
+			return o, false, err
+		case t.bytes > maxSetupBytes:
+			t.killLocked(id, s, tooLarge("incomplete invokes of more than %d bytes", maxSetupBytes))
+		}
+	}
+	if !last {
+		return o, false, nil
+	}
+	o = opening{asm: s.asm, rpc: string(pkt.Data), metadata: s.metadata}
+	t.removeLocked(id)
+	return o, !s.dead, nil
+}
+
+func tooLarge(format string, args ...any) error {
+	return drpcerr.WithCode(errs.New(format, args...), drpcwire.CodeResourceExhausted)
+}
+
+// refuse tells the peer why its stream was not opened.
+func (m *Manager) refuse(id uint64, err error) {
+	_ = m.wr.WriteControl(drpcwire.Frame{ // an error ends the connection by itself
+		ID:   drpcwire.ID{Stream: id, Message: 1},
+		Kind: drpcwire.KindError,
+		Done: true,
+		Data: drpcwire.MarshalError(err),
+	})
+}
