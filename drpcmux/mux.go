@@ -1,0 +1,134 @@
+// Package drpcmux dispatches calls to the services that were registered for
+// them. The API is that of storj.io/drpc/drpcmux, and it depends on nothing
+// but storj.io/drpc: a Mux also serves drpchttp or stock's drpcserver.
+package drpcmux
+
+import (
+	"reflect"
+
+	"github.com/zeebo/errs"
+
+	"storj.io/drpc"
+)
+
+// Mux is a drpc.Handler for the services registered with it. Register must not
+// be called while calls are being handled; everything else may be concurrent.
+type Mux struct {
+	rpcs map[string]method
+}
+
+var (
+	_ drpc.Mux     = (*Mux)(nil)
+	_ drpc.Handler = (*Mux)(nil)
+)
+
+// method is one registered rpc.
+type method struct {
+	srv      any
+	enc      drpc.Encoding
+	receiver drpc.Receiver
+	in       reflect.Type // of the request, without its pointer; nil where the client streams
+}
+
+// New returns an empty Mux.
+func New() *Mux { return &Mux{rpcs: make(map[string]method)} }
+
+var (
+	streamType  = reflect.TypeFor[drpc.Stream]()
+	messageType = reflect.TypeFor[drpc.Message]()
+)
+
+// Register makes the Mux dispatch the rpcs of the description to srv. A name
+// that is registered already is replaced. The error says which method of the
+// description cannot be served; nothing is registered then.
+func (m *Mux) Register(srv any, desc drpc.Description) error {
+	methods := make(map[string]method, desc.NumMethods())
+	for i := range desc.NumMethods() {
+		rpc, enc, receiver, expr, ok := desc.Method(i)
+		if !ok {
+			return errs.New("description has no method %d of %d", i, desc.NumMethods())
+		}
+		in, err := requestType(expr)
+		if err != nil {
+			return errs.New("rpc %q: %v", rpc, err)
+		}
+		methods[rpc] = method{srv: srv, enc: enc, receiver: receiver, in: in}
+	}
+	for rpc, method := range methods {
+		m.rpcs[rpc] = method
+	}
+	return nil
+}
+
+// requestType tells from a method expression of the generated server interface
+// what the handler takes before it is called. Its shapes are, by arguments after
+// the receiver and by results:
+//
+//	unary          (ctx, *In) (*Out, error)
+//	server stream  (*In, Stream) error
+//	client stream  (Stream) error
+//	both           (Stream) error
+func requestType(expr any) (reflect.Type, error) {
+	t := reflect.TypeOf(expr)
+	if t == nil || t.Kind() != reflect.Func {
+		return nil, errs.New("not a method expression: %v", t)
+	}
+	var in reflect.Type
+	switch {
+	case t.NumIn() == 3 && t.NumOut() == 2:
+		in = t.In(2)
+	case t.NumIn() == 3 && t.NumOut() == 1:
+		in = t.In(1)
+	case t.NumIn() == 2 && t.NumOut() == 1:
+		if !t.In(1).Implements(streamType) {
+			return nil, errs.New("argument is not a stream: %v", t.In(1))
+		}
+		return nil, nil
+	default:
+		return nil, errs.New("unknown kind of method: %v", t)
+	}
+	if in.Kind() != reflect.Pointer || !in.Implements(messageType) {
+		return nil, errs.New("request is not a pointer to a message: %v", in)
+	}
+	return in.Elem(), nil
+}
+
+// Registered reports whether there is an rpc of exactly this name. braid's
+// server asks before it runs a handler or counts a call, so that neither sees a
+// name of the client's invention.
+func (m *Mux) Registered(rpc string) bool {
+	_, ok := m.rpcs[rpc]
+	return ok
+}
+
+// HandleRPC handles one call. For a name that is not registered the error is a
+// drpc.ProtocolError.
+func (m *Mux) HandleRPC(stream drpc.Stream, rpc string) error {
+	method, ok := m.rpcs[rpc]
+	if !ok {
+		return drpc.ProtocolError.New("unknown rpc: %q", rpc)
+	}
+	in := any(stream)
+	if method.in != nil {
+		in = reflect.New(method.in).Interface()
+		if err := stream.MsgRecv(in, method.enc); err != nil {
+			return errs.Wrap(err)
+		}
+	}
+	out, err := method.receiver(method.srv, stream.Context(), in, stream)
+	switch {
+	case err != nil:
+		return errs.Wrap(err)
+	case !isNil(out):
+		return stream.MsgSend(out, method.enc)
+	default:
+		return stream.CloseSend()
+	}
+}
+
+// isNil reports whether a handler returned no answer: generated code wraps a nil
+// pointer into the interface.
+func isNil(out drpc.Message) bool {
+	v := reflect.ValueOf(out)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}

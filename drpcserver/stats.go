@@ -1,0 +1,48 @@
+package drpcserver
+
+import "storj.io/drpc/drpcstats"
+
+// maxStats bounds the names that are counted where the handler cannot tell which
+// ones exist. What comes after them is counted under the empty name.
+const maxStats = 4096
+
+// registry is what a handler implements that knows its names, as drpcmux does.
+type registry interface {
+	// Registered reports whether there is an rpc of exactly this name.
+	Registered(rpc string) bool
+}
+
+// registered reports whether a call may be handed to the handler, as far as that
+// can be known.
+func (s *Server) registered(rpc string) bool {
+	r, ok := s.handler.(registry)
+	return !ok || r.Registered(rpc)
+}
+
+// Stats returns what was counted so far for each rpc: bytes of messages read
+// from and written to its streams. It is empty without Options.CollectStats.
+func (s *Server) Stats() map[string]drpcstats.Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	stats := make(map[string]drpcstats.Stats, len(s.stats))
+	for rpc, counters := range s.stats {
+		stats[rpc] = counters.AtomicClone()
+	}
+	return stats
+}
+
+// counters returns the counters of an rpc; nil if it does not exist.
+func (s *Server) counters(rpc string) *drpcstats.Stats {
+	if !s.registered(rpc) {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stats[rpc] == nil && len(s.stats) >= maxStats {
+		rpc = ""
+	}
+	if s.stats[rpc] == nil {
+		s.stats[rpc] = new(drpcstats.Stats)
+	}
+	return s.stats[rpc]
+}
