@@ -30,9 +30,11 @@ func (m *Manager) NewClientStream(ctx context.Context, rpc string, metadata []by
 // it in one write where it is not too large for that. The end of ctx is noticed
 // by the caller's receive, which must follow.
 func (m *Manager) NewUnaryStream(ctx context.Context, rpc string, metadata, request []byte) (*drpcstream.Stream, error) {
-	call := drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request}
-	if m.fitsOneWrite(call) {
-		return m.open(ctx, call)
+	if limit := m.PeerLimit(); limit > 0 && len(request) > limit {
+		return nil, tooLarge("message of %d bytes exceeds the peer's limit of %d", len(request), limit)
+	}
+	if m.fitsOneWrite(request) {
+		return m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request})
 	}
 	s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata})
 	if err != nil {
@@ -51,12 +53,10 @@ func (m *Manager) NewUnaryStream(ctx context.Context, rpc string, metadata, requ
 	return s, nil
 }
 
-// fitsOneWrite reports whether the request needs to be neither split nor refused.
-func (m *Manager) fitsOneWrite(call drpcstream.Call) bool {
-	_, rest := drpcwire.SplitData(call.Message, m.opts.Stream.SplitSize)
-	limit := m.PeerLimit()
-	return rest == nil && len(call.Message) < drpcwire.DefaultMaximumPendingPerStream/2 &&
-		(limit == 0 || len(call.Message) <= limit)
+// fitsOneWrite reports whether the request is small enough to go with its Invoke.
+func (m *Manager) fitsOneWrite(request []byte) bool {
+	_, rest := drpcwire.SplitData(request, m.opts.Stream.SplitSize)
+	return rest == nil && len(request) <= drpcwire.DefaultMaximumPendingPerStream/2
 }
 
 // open takes the turn, waits for room in the writer and opens the stream.
