@@ -54,8 +54,11 @@ type MuxWriterOptions struct {
 	// no more than that. Nil means the error itself.
 	WrapError func(error) error
 
-	// OnError is called at most once, from the drain goroutine, with why the
-	// writer has stopped. It must not wait for Done. May be nil.
+	// OnError is called once, with the wrapped error, if the writer stops by
+	// itself: from the drain goroutine when a write has failed, and from a
+	// goroutine of its own when the queue has overflowed, because the drain is
+	// then stuck in a write that only closing the transport can end. It must
+	// not wait for Done. May be nil.
 	OnError func(error)
 }
 
@@ -123,6 +126,9 @@ func NewMuxWriter(w io.Writer, opts MuxWriterOptions) *MuxWriter {
 	}
 	if m.maxLane <= 0 {
 		m.maxLane = DefaultMaximumPendingPerStream
+	}
+	if m.onError == nil {
+		m.onError = func(error) {}
 	}
 	if m.wrap == nil {
 		m.wrap = func(err error) error { return err }
@@ -197,6 +203,7 @@ func (m *MuxWriter) WriteControlEncoded(buf []byte) error {
 func (m *MuxWriter) admitControlLocked(n int) error {
 	if m.err == nil && len(m.buf)+n > overflowFactor*m.max {
 		m.stopLocked(m.wrap(ErrOverflow))
+		go m.onError(m.err)
 	}
 	return m.err
 }
@@ -350,30 +357,28 @@ func (m *MuxWriter) markStarvedLocked() {
 func (m *MuxWriter) drain() {
 	defer close(m.done)
 	for {
-		batch, err := m.take()
-		if err == nil {
-			var n int
-			n, err = m.w.Write(batch)
-			if err == nil && n < len(batch) {
-				err = io.ErrShortWrite
-			}
-			err = m.wrote(batch, err)
+		batch, ok := m.take()
+		if !ok {
+			return
 		}
-		if err != nil {
-			if m.onError != nil {
-				m.onError(err)
-			}
+		n, err := m.w.Write(batch)
+		if err == nil && n < len(batch) {
+			err = io.ErrShortWrite
+		}
+		if err := m.wrote(batch, err); err != nil {
+			m.onError(err)
 			return
 		}
 	}
 }
 
-// take waits until something is pending and returns all of it.
+// take waits until something is pending and returns all of it; false means that
+// the writer has stopped.
 //
 // A batch that is small is not taken at once: the goroutines that made the
 // writer wake up are often about to add to it, and one write for many frames is
 // what makes calls cheap. Yielding the processor costs a lone caller nothing.
-func (m *MuxWriter) take() ([]byte, error) {
+func (m *MuxWriter) take() (batch []byte, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.buf) == 0 && m.err == nil {
@@ -385,20 +390,20 @@ func (m *MuxWriter) take() ([]byte, error) {
 		m.mu.Lock()
 	}
 	if m.err != nil {
-		return nil, m.err
+		return nil, false
 	}
-	batch := m.buf
+	batch = m.buf
 	m.buf, m.spare = m.spare[:0], nil
 	m.epoch++
 	m.writing = true
 	m.grantLocked()
 	m.markStarvedLocked()
-	return batch, nil
+	return batch, true
 }
 
 // wrote takes back the storage of a batch, tells those who wait for it to be
-// out, and stops the writer if the write failed. It returns why the writer has
-// stopped, if it has.
+// out, and stops the writer if the write failed: then it returns the wrapped
+// error. A failure after the writer was stopped is nobody's news.
 func (m *MuxWriter) wrote(batch []byte, err error) error {
 	if len(batch) < cap(batch)/4 {
 		m.idle++
@@ -416,9 +421,10 @@ func (m *MuxWriter) wrote(batch []byte, err error) error {
 		close(m.flushed)
 		m.flushed = nil
 	}
-	if err != nil {
-		m.stopLocked(m.wrap(err))
+	if err == nil || m.err != nil {
+		return nil
 	}
+	m.stopLocked(m.wrap(err))
 	return m.err
 }
 

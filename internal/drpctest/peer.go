@@ -189,3 +189,7 @@ func (p *Peer) ExpectClosed() {
 
 // Close closes the peer's end of the transport.
 func (p *Peer) Close() { _ = p.tr.Close() }
+
+// Fail makes the connection fail with err for the other side, once it has read
+// what is on its way. The peer's transport must be an *End.
+func (p *Peer) Fail(err error) { p.tr.(*End).Fail(err) }

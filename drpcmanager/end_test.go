@@ -1,0 +1,375 @@
+package drpcmanager_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"braid/drpcmanager"
+	"braid/drpcstream"
+	"braid/drpcwire"
+	"braid/internal/drpctest"
+)
+
+// known opens a stream and answers its announcement.
+func known(t *testing.T, man *drpcmanager.Manager, peer *drpctest.Peer) *drpcstream.Stream {
+	t.Helper()
+	s := open(t, man, t.Context(), "/rpc")
+	peer.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 `+settings)
+	peer.Send(`s1 m1 ` + settings)
+	synctest.Wait()
+	return s
+}
+
+func TestAPeerThatHangsUpWithoutStreamsIsNoFailure(t *testing.T) { // F1
+	synctest.Test(t, func(t *testing.T) {
+		server, peer, _ := newServer(t, drpcmanager.Options{})
+		peer.Send(`s1 m1 Invoke "/rpc"`, `s1 m2 Cancel ctl`)
+		peer.Close()
+		<-server.Closed()
+		if !server.HungUp() {
+			t.Errorf("the connection ended by %v", server.Err())
+		}
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A connection that ends, at whatever byte, ends its streams as lost: what had
+// arrived whole is delivered, never a part of a message, and never io.EOF (F2).
+func TestCuttingTheConnectionAtEveryByte(t *testing.T) {
+	var script []byte
+	var ends []int // where each message is complete
+	for i := range 5 {
+		script = append(script, data(drpcwire.KindMessage, 1, uint64(2*i+1), 3+40*i, false)...)
+		script = append(script, data(drpcwire.KindMessage, 1, uint64(2*i+1), 5, true)...)
+		ends = append(ends, len(script))
+	}
+	for cut := range len(script) + 1 {
+		synctest.Test(t, func(t *testing.T) {
+			man, peer, _ := newClient(t, drpcmanager.Options{})
+			s := open(t, man, t.Context(), "/rpc")
+			peer.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 `+settings)
+			peer.SendRaw(script[:cut])
+			peer.Close()
+			synctest.Wait()
+			whole := 0
+			var err error
+			for {
+				var got string
+				if got, err = drpctest.Recv(s); err != nil {
+					break
+				}
+				if len(got) != 8+40*whole {
+					t.Fatalf("cut at %d: message %d has %d bytes", cut, whole, len(got))
+				}
+				whole++
+			}
+			want := 0
+			for want < len(ends) && ends[want] <= cut {
+				want++
+			}
+			if whole != want {
+				t.Errorf("cut at %d: %d messages came, want %d", cut, whole, want)
+			}
+			lostTo(t, err, io.ErrUnexpectedEOF)
+			if errors.Is(err, io.EOF) {
+				t.Errorf("cut at %d: %v matches io.EOF", cut, err)
+			}
+		})
+	}
+}
+
+// Reading and writing fail alike: the same class, the transport's own error in
+// the chain, on the streams that are open and on the calls that come after (M14).
+func TestReadAndWriteErrorsAreOfOneClass(t *testing.T) {
+	errBroken := errors.New("broken")
+	for name, end := range map[string]func(own *drpctest.End, peer *drpctest.Peer, s *drpcstream.Stream){
+		"read": func(own *drpctest.End, peer *drpctest.Peer, _ *drpcstream.Stream) { peer.Fail(errBroken) },
+		"write": func(own *drpctest.End, _ *drpctest.Peer, s *drpcstream.Stream) {
+			own.Fail(errBroken)
+			_ = drpctest.Send(s, "x")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				man, peer, own := newClient(t, drpcmanager.Options{})
+				s := known(t, man, peer)
+				end(own, peer, s)
+				<-man.Closed()
+				synctest.Wait()
+				_, err := drpctest.Recv(s)
+				lostTo(t, err, errBroken)
+				lostTo(t, drpctest.Send(s, "x"), errBroken)
+				lostTo(t, man.Err(), errBroken)
+				_, err = man.NewClientStream(t.Context(), "/late", nil)
+				lostTo(t, err, errBroken)
+				if s.Context().Err() != context.Canceled {
+					t.Errorf("context: %v", s.Context().Err())
+				}
+			})
+		})
+	}
+}
+
+func TestAHandlerSeesALostClientAsCanceled(t *testing.T) { // M14
+	synctest.Test(t, func(t *testing.T) {
+		_, peer, acc := newServer(t, drpcmanager.Options{})
+		peer.Send(`s1 m1 Invoke "/rpc"`)
+		synctest.Wait()
+		peer.Close()
+		_, err := drpctest.Recv(acc.get(t, 0))
+		lostTo(t, err, io.ErrUnexpectedEOF)
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("%v does not match context.Canceled", err)
+		}
+	})
+}
+
+// Close with receivers that wait and senders that are blocked by a peer which
+// does not read: all return, each with the error of a lost connection (M12, F16).
+func TestCloseUnblocksEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		man, peer, own := newClient(t, drpcmanager.Options{})
+		known(t, man, peer)
+		own.Limit(0)
+		var wg sync.WaitGroup
+		for i := range 40 {
+			s := open(t, man, t.Context(), "/rpc")
+			wg.Go(func() {
+				_, err := drpctest.Recv(s)
+				lostTo(t, err, drpcmanager.ErrClosed)
+			})
+			wg.Go(func() {
+				for {
+					if err := s.RawWrite(drpcwire.KindMessage, make([]byte, 100_000+i)); err != nil {
+						lostTo(t, err, drpcmanager.ErrClosed)
+						return
+					}
+				}
+			})
+		}
+		synctest.Wait()
+		start := time.Now()
+		for range 3 { // at once, and again
+			wg.Go(func() { _ = man.Close() })
+		}
+		wg.Wait()
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
+// What was sent before Close arrives, although nobody waited for it.
+func TestCloseWritesWhatIsQueued(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		man, peer, _ := newClient(t, drpcmanager.Options{})
+		s := known(t, man, peer)
+		for range 10 {
+			if err := drpctest.Send(s, "message"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = s.CloseSend()
+		_ = man.Close()
+		for i := range 10 {
+			peer.Expect(fmt.Sprintf(`s1 m%d Message "message"`, i+3))
+		}
+		peer.Expect(`s1 m13 CloseSend`)
+		peer.ExpectClosed()
+	})
+}
+
+// A write that fails ends the connection from the goroutine that writes. Many
+// times, with others that end it at the same moment.
+func TestTerminateFromTheWritersErrorPathDoesNotDeadlock(t *testing.T) {
+	for i := range 300 {
+		a, b := drpctest.Pipe()
+		man := drpcmanager.NewClient(a, drpcmanager.Options{Multiplex: drpcmanager.MultiplexAlways})
+		var wg sync.WaitGroup
+		for range 4 {
+			s := open(t, man, t.Context(), "/rpc")
+			wg.Go(func() {
+				for drpctest.Send(s, "message") == nil {
+				}
+			})
+		}
+		if i%3 == 0 {
+			wg.Go(func() { _ = man.Close() })
+		}
+		if i%2 == 0 {
+			wg.Go(func() { _ = b.Close() })
+		}
+		a.Fail(io.ErrClosedPipe)
+		wg.Wait()
+		if err := man.Close(); err != nil {
+			t.Fatal(err)
+		}
+		_ = b.Close()
+	}
+}
+
+// Everything that may be done, by sixteen goroutines at once, while the
+// connection is closed: no panic, no hang, nothing left (F16).
+func TestCloseConcurrentWithEverything(t *testing.T) {
+	for round := range 100 {
+		a, b := drpctest.Pipe()
+		server := drpcmanager.NewServer(t.Context(), b, drpcmanager.Options{}, drpcmanager.Hooks{
+			Handle: func(s *drpcstream.Stream, _ string) {
+				go func() {
+					_, _ = drpctest.Recv(s)
+					_ = drpctest.Send(s, "answer")
+					_ = s.Return(nil)
+				}()
+			},
+		})
+		client := drpcmanager.NewClient(a, drpcmanager.Options{})
+		var wg sync.WaitGroup
+		for g := range 16 {
+			wg.Go(func() {
+				for i := range 20 {
+					if g == 0 && i == round%20 {
+						_ = client.Close()
+					}
+					if g == 1 && i == 19 {
+						_ = server.Close()
+					}
+					use(t.Context(), client, g+i)
+				}
+			})
+		}
+		wg.Wait()
+		_ = client.Close()
+		_ = server.Close()
+		if client.Streams() != 0 || server.Streams() != 0 {
+			t.Fatalf("%d and %d streams are left", client.Streams(), server.Streams())
+		}
+	}
+}
+
+// use opens a stream and ends it in one of many ways.
+func use(ctx context.Context, man *drpcmanager.Manager, how int) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	s, err := man.NewClientStream(ctx, "/rpc", nil)
+	if err != nil {
+		return
+	}
+	switch how % 5 {
+	case 0:
+		_ = drpctest.Send(s, "x")
+		_ = s.CloseSend()
+		_, _ = drpctest.Recv(s)
+	case 1:
+		_ = s.Close()
+	case 2:
+		cancel()
+		_, _ = drpctest.Recv(s)
+	case 3:
+		_ = s.SendError(errors.New("no"))
+	case 4:
+		go cancel()
+		_ = drpctest.Send(s, "x")
+	}
+}
+
+// oneByte is a transport that reads and writes a byte at a time, and now and
+// then reads nothing without an error, as io.Reader allows (F26).
+type oneByte struct {
+	io.ReadWriteCloser
+	n int // owned by the reader
+}
+
+func (o *oneByte) Read(p []byte) (int, error) {
+	if o.n++; o.n%3 == 0 {
+		return 0, nil
+	}
+	return o.ReadWriteCloser.Read(p[:1])
+}
+
+func TestATransportThatReadsByteByByte(t *testing.T) {
+	a, b := drpctest.Pipe()
+	acc := make(chan *drpcstream.Stream, 1)
+	server := drpcmanager.NewServer(t.Context(), &oneByte{ReadWriteCloser: b}, drpcmanager.Options{},
+		drpcmanager.Hooks{Handle: func(s *drpcstream.Stream, _ string) { acc <- s }})
+	defer server.Close()
+	client := drpcmanager.NewClient(&oneByte{ReadWriteCloser: a}, drpcmanager.Options{})
+	defer client.Close()
+	s := open(t, client, t.Context(), "/rpc")
+	want := bytes.Repeat([]byte("0123456789"), 20_000)
+	go func() { _ = s.RawWrite(drpcwire.KindMessage, want) }()
+	if got, err := (<-acc).RawRecv(); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("got %d bytes, %v", len(got), err)
+	}
+}
+
+// shortWriter claims to have written less than it was given.
+type shortWriter struct{ io.ReadWriteCloser }
+
+func (s shortWriter) Write(p []byte) (int, error) { return len(p) - 1, nil }
+
+func TestATransportThatWritesShortEndsTheConnection(t *testing.T) { // F26
+	a, b := drpctest.Pipe()
+	defer b.Close()
+	man := drpcmanager.NewClient(shortWriter{a}, drpcmanager.Options{})
+	s := open(t, man, t.Context(), "/rpc")
+	_, err := drpctest.Recv(s)
+	lostTo(t, err, io.ErrShortWrite)
+	_ = man.Close()
+}
+
+func TestAServerWithoutCallsEndsAfterItsInactivityTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		man, peer, acc := newServer(t, drpcmanager.Options{InactivityTimeout: time.Minute})
+		time.Sleep(50 * time.Second)
+		peer.Send(`s1 m1 Invoke "/rpc"`)
+		time.Sleep(time.Hour) // a call in progress is activity, however silent
+		synctest.Wait()
+		if man.Err() != nil {
+			t.Fatalf("ended during a call: %v", man.Err())
+		}
+		_ = acc.get(t, 0).Return(nil)
+		time.Sleep(59 * time.Second)
+		synctest.Wait()
+		if man.Err() != nil {
+			t.Fatalf("ended too early: %v", man.Err())
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		lostTo(t, man.Err(), context.DeadlineExceeded)
+	})
+}
+
+// A peer that makes us answer and does not read what we answer is cut off when
+// the queue of answers reaches its cap; the reader is not held up by it (T5).
+func TestAPeerThatDoesNotReadItsRefusalsIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := drpctest.Pipe()
+		man := drpcmanager.NewServer(t.Context(), b, drpcmanager.Options{}, drpcmanager.Hooks{})
+		defer man.Close()
+		defer a.Close()
+		b.Limit(0)
+		// A name over the limit costs a refusal of some 50 bytes; the cap is 8 MiB.
+		for id := uint64(1); man.Err() == nil; id++ {
+			if id > 500_000 {
+				t.Fatal("half a million refusals are queued")
+			}
+			if _, err := a.Write(data(drpcwire.KindInvoke, id, 1, 1025, true)); err != nil {
+				break
+			}
+			if id%1000 == 0 {
+				synctest.Wait()
+			}
+		}
+		synctest.Wait()
+		lostTo(t, man.Err(), drpcwire.ErrOverflow)
+	})
+}
