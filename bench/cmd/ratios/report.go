@@ -1,0 +1,106 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"text/tabwriter"
+)
+
+// report writes what was measured, and on what.
+func report(out io.Writer, cfg config, results []result) error {
+	w := &errWriter{w: out}
+	writeEnvironment(w, cfg)
+	writeTable(w, cfg, results)
+	writeSettings(w, results)
+	return w.err
+}
+
+// writeTable writes a line for each pair.
+func writeTable(w io.Writer, cfg config, results []result) {
+	a, b := sides()
+	fmt.Fprintf(w, "\nTimes are wall-clock ns per unit over all callers: median [min-max] of %d rounds.\n", cfg.rounds)
+	fmt.Fprintf(w, "Ratios are %s/%s within a round, so below 1 %s is faster; speedup is the inverse of the median.\n\n",
+		a.Name, b.Name, a.Name)
+	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tab, "pair\tunit\t%s ns\t%s ns\tratio\tspeedup\tconns\tbar", a.Name, b.Name)
+	if cfg.require {
+		fmt.Fprint(tab, "\tverdict")
+	}
+	fmt.Fprintln(tab)
+	for _, r := range results {
+		ratios := r.ratios()
+		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%.2fx\t%v vs %v\t%s", r.name(), r.kind.Unit,
+			spread(r.measured.nanos, "%.0f"), spread(r.against.nanos, "%.0f"), spread(ratios, "%.3f"),
+			1/median(ratios), r.measured.conns, r.against.conns, barName(r.bar))
+		if cfg.require {
+			fmt.Fprintf(tab, "\t%s", verdict(r))
+		}
+		fmt.Fprintln(tab)
+	}
+	_ = tab.Flush() // w keeps the error.
+}
+
+// spread writes a median with the smallest and the largest value.
+func spread(values []float64, format string) string {
+	return fmt.Sprintf(format+" ["+format+"-"+format+"]",
+		median(values), slices.Min(values), slices.Max(values))
+}
+
+// barName says what is asked of a pair.
+func barName(bar float64) string {
+	if bar == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("<=%.3g", bar)
+}
+
+// verdict says whether a pair does what is asked of it.
+func verdict(r result) string {
+	switch {
+	case r.bar == 0:
+		return "-"
+	case r.meets():
+		return "met"
+	default:
+		return "missed"
+	}
+}
+
+// writeSettings says in what the two sides were not treated alike.
+func writeSettings(w io.Writer, results []result) {
+	a, b := sides()
+	fmt.Fprintln(w, "\nWhat is not equal:")
+	fmt.Fprintf(w, "- Connections: the column conns has what the servers accepted, %s first.\n", a.Name)
+	fmt.Fprintf(w, "- With more than one caller %s goes through its own drpcpool (no capacity limit, no expiration),\n", b.Name)
+	fmt.Fprintf(w, "  %s uses its connection directly. With one caller both use one connection directly.\n", a.Name)
+	fmt.Fprintln(w, "- Each stack has its own default options: sizes of buffers and frames, how writes are gathered,")
+	fmt.Fprintln(w, "  how goroutines are used. Those are part of what is compared; none is changed for this.")
+	notes := make(map[string]bool)
+	for _, r := range results {
+		maps.Copy(notes, r.measured.notes)
+		maps.Copy(notes, r.against.notes)
+	}
+	for _, note := range slices.Sorted(maps.Keys(notes)) {
+		fmt.Fprintf(w, "- Limited: %s.\n", note)
+	}
+	fmt.Fprintln(w, "Equal: service, encoding, messages, loopback TCP, one process for client and server,")
+	fmt.Fprintln(w, "a warm-up before every measurement, and a collection of garbage before the time starts.")
+}
+
+// errWriter keeps the first error, so that a report is written in peace.
+type errWriter struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (e *errWriter) Write(p []byte) (int, error) {
+	if e.err != nil {
+		return 0, e.err
+	}
+	n, err := e.w.Write(p)
+	e.err = err
+	return n, err
+}
