@@ -1,0 +1,221 @@
+// Package copier is the client's side of the copy service: it copies a listing
+// of files over one connection, and keeps that connection busy with other calls
+// meanwhile.
+package copier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"storj.io/drpc"
+
+	"braid/cmd/braid/internal/measure"
+	"braid/cmd/braid/internal/progress"
+	"braid/cmd/braid/internal/tree"
+	"braid/cmd/braid/internal/wire"
+	"braid/drpcmanager"
+)
+
+// Options say what to copy and what to do meanwhile.
+type Options struct {
+	Root  *os.Root    // the directory that the files are in
+	Files []tree.File // what to copy
+
+	Uploads int // files on their way at once, at least 1
+	Chunk   int // bytes of a file in one message, at least 1
+	Callers int // goroutines that make one call after the other
+	Talkers int // members of a chat room who talk all the time
+	Cancels int // uploads that are started in addition and canceled midway
+
+	// How many calls each caller makes and lines each talker says, even if
+	// there is next to nothing to copy. At least one, in any case.
+	LeastCalls, LeastLines int
+
+	Count *progress.Count // what was done so far, kept up to date
+	// Failed is told which file could not be copied and why. It is called
+	// from several goroutines. The others are copied all the same.
+	Failed func(path string, err error)
+}
+
+// Result is what came of it.
+type Result struct {
+	Elapsed time.Duration
+
+	Copied   []tree.File // verified, with the sizes that were sent
+	Bytes    int64       // in them
+	Failed   int         // files
+	Canceled int         // uploads of which the server said that they were canceled
+
+	Uploads, Cancels, Calls, Chat, Control Work
+
+	// What went wrong beside the files, if anything.
+	CancelErr, CallErr, ChatErr error
+}
+
+// Work is what one kind of stream did.
+type Work struct {
+	Traffic *wire.Traffic
+	Latency measure.Distribution // of whole uploads, calls, lines heard by their author
+}
+
+// helloPatience is how long a server may take for the first answer. A peer that
+// accepts connections and speaks something else never gives one.
+const helloPatience = 10 * time.Second
+
+// run is a copy that is under way.
+type run struct {
+	opts Options
+	conn drpc.Conn
+
+	uploads, cancels, calls, chat, control activity
+
+	copied chan struct{} // closed when nothing is left to copy or to cancel
+
+	mu     sync.Mutex
+	result Result // guarded by mu until everything has ended
+}
+
+// activity is one kind of stream.
+type activity struct {
+	client  *wire.Client
+	traffic *wire.Traffic
+	latency *measure.Latency
+}
+
+func newActivity(conn drpc.Conn) activity {
+	traffic := new(wire.Traffic)
+	return activity{client: wire.NewClient(conn, traffic), traffic: traffic, latency: measure.NewLatency()}
+}
+
+func (a activity) work() Work {
+	return Work{Traffic: a.traffic, Latency: a.latency.Distribution()}
+}
+
+// Run copies. It returns an error if the copying had to be given up: because
+// ctx ended, because the connection was lost, or because the peer is not a
+// copying server. Files that failed one by one are not such an error. The
+// result says how far it got in any case. Nothing that was started is still
+// running when Run returns.
+func Run(ctx context.Context, conn drpc.Conn, opts Options) (*Result, error) {
+	r := &run{
+		opts:    opts,
+		conn:    conn,
+		uploads: newActivity(conn),
+		cancels: newActivity(conn),
+		calls:   newActivity(conn),
+		chat:    newActivity(conn),
+		control: newActivity(conn),
+		copied:  make(chan struct{}),
+	}
+	begin := time.Now()
+	err := r.run(ctx)
+	res := &r.result
+	res.Elapsed = time.Since(begin)
+	res.Uploads, res.Cancels = r.uploads.work(), r.cancels.work()
+	res.Calls, res.Chat, res.Control = r.calls.work(), r.chat.work(), r.control.work()
+	return res, err
+}
+
+func (r *run) run(ctx context.Context) error {
+	// The first call goes alone: it tells whether the peer is one to talk to,
+	// and lets the two ends of the connection find out what they both can.
+	if err := r.hello(ctx); err != nil {
+		return err
+	}
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	var beside sync.WaitGroup
+	beside.Go(func() { r.callAll(background) })
+	beside.Go(func() { r.talkAll(background) })
+
+	err := r.copyAll(ctx)
+	if err != nil {
+		stop()
+	}
+	close(r.copied)
+	beside.Wait()
+	if err != nil {
+		return err
+	}
+	// And the last one shows that the connection is as good as before.
+	return r.hello(ctx)
+}
+
+// hello asks the server for a sign of life.
+func (r *run) hello(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, helloPatience,
+		fmt.Errorf("the server does not answer within %v", helloPatience))
+	defer cancel()
+	question := wire.Echo{Payload: []byte("hello")}
+	err := ask(ctx, r.control.client, &question)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// copyAll copies the files, and starts and cancels the additional uploads among
+// them.
+func (r *run) copyAll(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	files := make(chan tree.File)
+	cancels := make(chan int, r.opts.Cancels) // has room for all, so that files never wait for it
+
+	group.Go(func() error {
+		defer close(files)
+		defer close(cancels)
+		return r.feed(ctx, files, cancels)
+	})
+	for range min(r.opts.Uploads, len(r.opts.Files)) {
+		group.Go(func() error { return r.uploadFrom(ctx, files) })
+	}
+	for range min(r.opts.Cancels, cancelers) {
+		group.Go(func() error { return r.cancelFrom(ctx, cancels) })
+	}
+	return group.Wait()
+}
+
+// feed hands out the files in order, and the numbers of the uploads to cancel
+// evenly among them, so that there are some from beginning to end.
+func (r *run) feed(ctx context.Context, files chan<- tree.File, cancels chan<- int) error {
+	next := 0
+	for i, f := range r.opts.Files {
+		for ; next*len(r.opts.Files) <= i*r.opts.Cancels && next < r.opts.Cancels; next++ {
+			cancels <- next
+		}
+		select {
+		case files <- f:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	for ; next < r.opts.Cancels; next++ {
+		cancels <- next
+	}
+	return nil
+}
+
+// over reports whether the copying is done.
+func (r *run) over() bool {
+	select {
+	case <-r.copied:
+		return true
+	default:
+		return false
+	}
+}
+
+// fatal reports whether an error is the end of everything and not of one
+// stream only.
+func fatal(ctx context.Context, err error) bool {
+	var lost *drpcmanager.LostError
+	return ctx.Err() != nil || errors.As(err, &lost)
+}
