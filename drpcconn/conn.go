@@ -62,6 +62,9 @@ func (c *Conn) Closed() <-chan struct{} { return c.man.Closed() }
 // waiting for another one to end. Towards braid it is closed already.
 func (c *Conn) Unblocked() <-chan struct{} { return c.man.Unblocked() }
 
+// Streams returns the number of calls that are open.
+func (c *Conn) Streams() int { return c.man.Streams() }
+
 // Close ends the connection. Calls in progress get a drpcmanager.LostError. What
 // they have sent before is still written if the peer reads. It returns the error
 // of closing the transport.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -95,7 +97,9 @@ func start(m *Manager) *Manager {
 	})
 	m.setups.init(m)
 	if m.server && m.opts.InactivityTimeout > 0 {
+		m.mu.Lock() // the timer may fire before the assignment
 		m.idle = time.AfterFunc(m.opts.InactivityTimeout, m.inactive)
+		m.mu.Unlock()
 	}
 	go m.read()
 	return m
@@ -161,34 +165,51 @@ func (m *Manager) CloseNow(cause error) error {
 // terminate ends the connection; only the first call has an effect. It is
 // called from anywhere, the reader and the drain included, and so waits for
 // neither of them.
+func (m *Manager) terminate(err error) {
+	m.mu.Lock()
+	end := m.endLocked(err)
+	m.mu.Unlock()
+	end()
+}
+
+// inactive is called when InactivityTimeout has passed. If there is a stream, it
+// came meanwhile, and its end starts the timer again.
+func (m *Manager) inactive() {
+	end := func() {}
+	m.mu.Lock()
+	if len(m.streams) == 0 {
+		end = m.endLocked(m.lost(context.DeadlineExceeded))
+	}
+	m.mu.Unlock()
+	end()
+}
+
+// endLocked makes err the end of the connection: no stream is opened from here
+// on. It returns what is then to be done without the lock.
 //
 // The streams are ended before the transport is closed: no frame can leave once
 // the writer is stopped, and closing may take long, as TLS wants to say goodbye
 // to a peer that does not listen.
-func (m *Manager) terminate(err error) {
-	m.mu.Lock()
+func (m *Manager) endLocked(err error) (unlocked func()) {
 	if m.err != nil {
-		m.mu.Unlock()
-		return
+		return func() {}
 	}
 	m.err = err
-	streams := make([]*drpcstream.Stream, 0, len(m.streams))
-	for _, s := range m.streams {
-		streams = append(streams, s)
-	}
+	streams := slices.Collect(maps.Values(m.streams))
+	clear(m.streams)
 	m.turn.open()
 	if m.idle != nil {
 		m.idle.Stop()
 	}
-	m.mu.Unlock()
-
-	m.wr.Stop(err)
-	m.setups.stop()
-	m.term.Set(err)
-	for _, s := range streams {
-		s.Lost(err)
+	return func() {
+		m.wr.Stop(err)
+		m.setups.stop()
+		m.term.Set(err)
+		for _, s := range streams {
+			s.Lost(err)
+		}
+		m.ended.Set(m.tr.Close())
 	}
-	m.ended.Set(m.tr.Close())
 }
 
 // errLocked returns why no stream can be opened, or nil.
@@ -197,16 +218,6 @@ func (m *Manager) errLocked() error {
 		return m.lost(ErrClosed)
 	}
 	return m.err
-}
-
-// inactive is called when InactivityTimeout has passed.
-func (m *Manager) inactive() {
-	m.mu.Lock()
-	idle := len(m.streams) == 0
-	m.mu.Unlock()
-	if idle { // else a stream came meanwhile, and its end starts the timer again
-		m.terminate(m.lost(context.DeadlineExceeded))
-	}
 }
 
 // addLocked makes a stream live.
@@ -222,7 +233,7 @@ func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.streams[s.ID()] != s {
-		return // it was never opened
+		return // it was never opened, or its connection has ended
 	}
 	delete(m.streams, s.ID())
 	if !m.server {

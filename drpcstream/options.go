@@ -23,23 +23,14 @@ type Options struct {
 
 	// MaximumBufferSize makes the stream give up any of its buffers larger than
 	// this many bytes after use, which saves memory and costs allocations. Zero
-	// means 64 KiB; negative means no limit.
+	// or negative means no limit: a stream keeps at most 64 KiB for messages to
+	// come, and larger buffers are shared by all streams of the process.
 	MaximumBufferSize int
 }
 
-// defaultKeepBuffer is how large a buffer may be to be kept for the next message.
-const defaultKeepBuffer = 64 << 10
-
-// keep reports whether a buffer of this capacity is kept after use.
+// keep reports whether a buffer of this capacity may be used again.
 func (o Options) keep(capacity int) bool {
-	switch {
-	case o.MaximumBufferSize < 0:
-		return true
-	case o.MaximumBufferSize == 0:
-		return capacity <= defaultKeepBuffer
-	default:
-		return capacity <= o.MaximumBufferSize
-	}
+	return o.MaximumBufferSize <= 0 || capacity <= o.MaximumBufferSize
 }
 
 // Owner is the connection a stream belongs to.

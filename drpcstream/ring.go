@@ -3,6 +3,8 @@ package drpcstream
 import (
 	"errors"
 	"sync"
+
+	"braid/drpcwire"
 )
 
 const (
@@ -14,6 +16,9 @@ const (
 	// ringMaxBytes is the most data that waits on one stream. A message larger
 	// than this is taken when nothing else is waiting.
 	ringMaxBytes = 1 << 20
+
+	// ringMaxSpare is the most storage that a stream keeps for messages to come.
+	ringMaxSpare = 64 << 10
 )
 
 // errInterrupted is returned by acquire when its done channel ended the wait.
@@ -25,9 +30,9 @@ var errInterrupted = errors.New("interrupted")
 //
 // The consumer takes a message in two steps: acquire lends it the storage of
 // the first slot, release gives it back, so that a message is decoded where it
-// lies. Storage circulates: push swaps the message in for what the slot had.
+// lies. Storage circulates: push returns what was released before.
 type ring struct {
-	keep func(capacity int) bool // whether storage of that size stays in its slot
+	keep func(capacity int) bool // whether storage of that size may be kept
 
 	mu    sync.Mutex
 	slots [][]byte // guarded by mu, like all below; length is a power of two
@@ -36,6 +41,9 @@ type ring struct {
 	bytes int      // data in slots[head:tail]
 	held  bool     // slots[head] is lent to the consumer
 	err   error    // what follows the queue; nil while more may come
+
+	spare      [][]byte // released storage, the last one first to be used
+	spareBytes int      // sum of its capacities
 
 	// Each side parks on a channel of capacity one, made when first needed. The
 	// flag says that a token is owed; it is cleared by who sends the token.
@@ -66,10 +74,13 @@ func (r *ring) push(msg []byte) (storage []byte) {
 	if r.lenLocked() == len(r.slots) {
 		r.growLocked()
 	}
-	slot := &r.slots[r.tail&uint32(len(r.slots)-1)]
-	storage, *slot = *slot, msg
+	r.slots[r.tail&uint32(len(r.slots)-1)] = msg
 	r.tail++
 	r.bytes += len(msg)
+	if n := len(r.spare) - 1; n >= 0 {
+		storage, r.spare = r.spare[n], r.spare[:n]
+		r.spareBytes -= cap(storage)
+	}
 	r.wakeReaderLocked()
 	r.mu.Unlock()
 	return storage
@@ -135,15 +146,28 @@ func (r *ring) release() (drained bool) {
 	r.held = false
 	slot := &r.slots[r.head&uint32(len(r.slots)-1)]
 	r.bytes -= len(*slot)
-	if !r.keep(cap(*slot)) {
-		*slot = nil
-	}
+	r.recycleLocked(*slot)
+	*slot = nil
 	r.head++
 	if r.filling {
 		r.filling = false
 		r.room <- struct{}{}
 	}
 	return r.err != nil && r.head == r.tail
+}
+
+// recycleLocked keeps storage for a message to come, or shares it with the other
+// streams if it is large.
+func (r *ring) recycleLocked(storage []byte) {
+	n := cap(storage)
+	switch {
+	case n == 0 || !r.keep(n):
+	case r.spareBytes+n <= ringMaxSpare:
+		r.spare = append(r.spare, storage)
+		r.spareBytes += n
+	default:
+		drpcwire.Release(storage)
+	}
 }
 
 // close makes err follow what is queued, unless something does already. It

@@ -56,9 +56,7 @@ func TestRingStartsSmallAndCirculatesItsStorage(t *testing.T) {
 		t.Errorf("after one message: %d slots, storage %v", len(r.slots), storage)
 	}
 	take(t, r)
-	r.push([]byte("second"))
-	take(t, r)
-	if storage = r.push([]byte("third")); string(storage) != "first" {
+	if storage = r.push([]byte("second")); string(storage) != "first" {
 		t.Errorf("the storage of the first message did not come back: %q", storage)
 	}
 }
@@ -81,12 +79,34 @@ func TestRingLendsAMessageWithoutCopying(t *testing.T) {
 	r.release()
 }
 
-func TestRingGivesUpLargeStorage(t *testing.T) {
+func TestRingKeepsLittleStorage(t *testing.T) {
 	r := newRing()
-	r.push(make([]byte, defaultKeepBuffer+1))
+	// Many small messages make many slots; then each slot has a large one.
+	for range ringMaxSlots {
+		r.push([]byte{1})
+	}
+	for range ringMaxSlots {
+		take(t, r)
+	}
+	for range 2 * ringMaxSlots {
+		r.push(make([]byte, 60<<10))
+		take(t, r)
+	}
+	kept := 0
+	for _, storage := range append(r.spare, r.slots...) {
+		kept += cap(storage)
+	}
+	if kept > ringMaxSpare || kept != r.spareBytes {
+		t.Errorf("%d bytes are kept, %d accounted for, want at most %d", kept, r.spareBytes, ringMaxSpare)
+	}
+	r.keep = Options{MaximumBufferSize: 10}.keep
+	r.spare, r.spareBytes = nil, 0
+	r.push(make([]byte, 11))
 	take(t, r)
-	if r.slots[0] != nil {
-		t.Error("storage over the limit was kept")
+	r.push(make([]byte, 10))
+	take(t, r)
+	if len(r.spare) != 1 || cap(r.spare[0]) != 10 {
+		t.Errorf("kept %d buffers, of %d bytes in all", len(r.spare), r.spareBytes)
 	}
 }
 
