@@ -26,8 +26,8 @@ const (
 	smallBatch  = 16 << 10
 	batchYields = 2
 
-	// A buffer of more than keepBuffer bytes that was mostly empty for
-	// shrinkAfter batches in a row is given back.
+	// A buffer of more than keepBuffer bytes is given back after shrinkAfter
+	// batches in a row that would have left three quarters of that empty.
 	keepBuffer  = 64 << 10
 	shrinkAfter = 16
 )
@@ -405,7 +405,7 @@ func (m *MuxWriter) take() (batch []byte, ok bool) {
 // out, and stops the writer if the write failed: then it returns the wrapped
 // error. A failure after the writer was stopped is nobody's news.
 func (m *MuxWriter) wrote(batch []byte, err error) error {
-	if len(batch) < cap(batch)/4 {
+	if len(batch) < keepBuffer/4 {
 		m.idle++
 	} else {
 		m.idle = 0

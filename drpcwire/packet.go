@@ -80,7 +80,7 @@ func (a *Assembler) Append(fr Frame, more uint64, limit int) (pkt Packet, done b
 		return Packet{}, false, ErrTooLarge
 	}
 	a.pkt.Control = a.pkt.Control || fr.Control
-	a.pkt.Data = append(a.pkt.Data, fr.Data...)
+	a.pkt.Data = append(Grow(a.pkt.Data, len(a.pkt.Data)+len(fr.Data)), fr.Data...)
 	a.open = !fr.Done
 	return a.pkt, fr.Done, nil
 }

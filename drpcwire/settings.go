@@ -63,6 +63,7 @@ func ParseSettings(data []byte) (s Settings, err error) {
 	if len(data) > maxSettingsLen {
 		return Settings{}, drpc.ProtocolError.New("settings of %d bytes, more than %d", len(data), maxSettingsLen)
 	}
+	var seen [settingFlags + 1]bool
 	for rem := data; len(rem) > 0; {
 		var pair [2]uint64
 		for i := range pair {
@@ -72,6 +73,12 @@ func ParseSettings(data []byte) (s Settings, err error) {
 			} else if !ok {
 				return Settings{}, drpc.ProtocolError.New("settings end inside a pair")
 			}
+		}
+		if id := pair[0]; id <= settingFlags {
+			if seen[id] {
+				return Settings{}, drpc.ProtocolError.New("setting %d given twice", id)
+			}
+			seen[id] = true
 		}
 		if err := s.set(pair[0], pair[1]); err != nil {
 			return Settings{}, err
@@ -105,9 +112,6 @@ func (s *Settings) set(id, value uint64) error {
 	}
 	if value < low || value > high {
 		return drpc.ProtocolError.New("setting %d out of range: %d", id, value)
-	}
-	if *field != 0 {
-		return drpc.ProtocolError.New("setting %d given twice", id)
 	}
 	*field = value
 	return nil
