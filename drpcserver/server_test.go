@@ -1,0 +1,430 @@
+package drpcserver_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"storj.io/drpc"
+	"storj.io/drpc/drpccache"
+	"storj.io/drpc/drpcerr"
+	"storj.io/drpc/drpcmetadata"
+
+	"braid/drpcconn"
+	"braid/drpcmanager"
+	"braid/drpcmux"
+	"braid/drpcserver"
+	"braid/drpcwire"
+	"braid/internal/drpctest"
+)
+
+// handler is a drpc.Handler that is a function: it cannot tell which names exist.
+type handler func(stream drpc.Stream, rpc string) error
+
+func (h handler) HandleRPC(stream drpc.Stream, rpc string) error { return h(stream, rpc) }
+
+// logs collects what a server logs.
+type logs struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *logs) log(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, err.Error())
+}
+
+func (l *logs) all() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
+}
+
+// serveOne serves one end of a pipe and returns a client on the other, and what
+// ServeOne returns.
+func serveOne(t *testing.T, ctx context.Context, server *drpcserver.Server) (*drpcconn.Conn, <-chan error) {
+	a, b := drpctest.Pipe()
+	done := make(chan error, 1)
+	go func() { done <- server.ServeOne(ctx, b) }()
+	conn := drpcconn.New(a)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn, done
+}
+
+func TestAHandlerThatDoesNotReturnGivesInternalAndItsStackIsLogged(t *testing.T) {
+	for name, end := range map[string]func(){
+		"panic":       func() { panic("boom") },
+		"panic error": func() { panic(io.ErrUnexpectedEOF) },
+		"nil map":     func() { var m map[string]int; m["x"] = 1 },
+		"Goexit":      runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var l logs
+			service := &drpctest.Service{UnaryFn: func(_ context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+				if in.String() == "bad" {
+					end()
+				}
+				return in, nil
+			}}
+			server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), service), drpcserver.Options{Log: l.log})
+			conn, _ := serveOne(t, t.Context(), server)
+			for range 100 { // worker goroutines are used again, or replaced
+				_, err := drpctest.Call(t.Context(), conn, "bad")
+				if drpcerr.Code(err) != drpcwire.CodeInternal || strings.Contains(err.Error(), "boom") {
+					t.Fatalf("got %v, code %d", err, drpcerr.Code(err))
+				}
+				if got, err := drpctest.Call(t.Context(), conn, "good"); got != "good" || err != nil {
+					t.Fatalf("the next call: %q, %v", got, err)
+				}
+			}
+			_ = conn.Close()
+			if all := l.all(); !strings.Contains(all, "/test.Service/Unary") || !strings.Contains(all, "server_test.go") {
+				t.Errorf("the log has neither the rpc nor the stack: %.300s", all)
+			}
+		})
+	}
+}
+
+// What follows on a name that is not registered: an error, no handler, no
+// counters, whatever the name looks like (T15).
+func TestOnlyExactNamesReachHandlersAndCounters(t *testing.T) {
+	server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}),
+		drpcserver.Options{CollectStats: true})
+	conn, _ := serveOne(t, t.Context(), server)
+	for _, rpc := range []string{
+		"", "/", "test.Service/Unary", "/test.Service/Unary/", "//test.Service/Unary", "/test.service/unary",
+		"/test.Service/../test.Service/Unary", "/test.Service/Unary\x00", " /test.Service/Unary", strings.Repeat("x", 1024),
+	} {
+		err := conn.Invoke(t.Context(), rpc, drpctest.Enc{}, drpctest.Text("x"), new(drpctest.Msg))
+		if err == nil || !strings.Contains(err.Error(), "unknown rpc") {
+			t.Errorf("%.30q: %v", rpc, err)
+		}
+	}
+	if stats := server.Stats(); len(stats) != 0 {
+		t.Errorf("counted %v", stats)
+	}
+	if _, err := drpctest.Call(t.Context(), conn, "12345"); err != nil {
+		t.Fatal(err)
+	}
+	stats := server.Stats()[drpctest.Unary]
+	if stats.Written != 5 || stats.Read < 5 || len(server.Stats()) != 1 {
+		t.Errorf("counted %+v", server.Stats())
+	}
+}
+
+// A handler that accepts any name gets any name; the counters stay bounded.
+func TestCountersAreBoundedForAnyHandler(t *testing.T) {
+	server := drpcserver.NewWithOptions(handler(func(stream drpc.Stream, _ string) error {
+		_, err := drpctest.Recv(stream)
+		return err
+	}), drpcserver.Options{CollectStats: true})
+	conn, _ := serveOne(t, t.Context(), server)
+	for i := range 5000 {
+		name := strings.Repeat("x", i%1000) + string(rune('a'+i/1000))
+		_ = conn.Invoke(t.Context(), name, drpctest.Enc{}, drpctest.Text("x"), new(drpctest.Msg))
+	}
+	stats := server.Stats()
+	if len(stats) != 4097 || stats[""].Read == 0 {
+		t.Errorf("%d names are counted, %d bytes for the rest", len(stats), stats[""].Read)
+	}
+}
+
+// While a handler runs, others of its connection do too.
+func TestHandlersOfAConnectionRunConcurrently(t *testing.T) {
+	const n = 200
+	var all sync.WaitGroup
+	all.Add(n)
+	service := &drpctest.Service{UnaryFn: func(_ context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+		all.Done()
+		all.Wait() // for every other one
+		return in, nil
+	}}
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+	a, b := drpctest.Pipe()
+	go func() { _ = server.ServeOne(t.Context(), b) }()
+	conn := drpcconn.NewWithOptions(a, drpcconn.Options{Manager: drpcmanager.Options{Multiplex: drpcmanager.MultiplexAlways}})
+	defer conn.Close()
+	var wg sync.WaitGroup
+	for range n {
+		wg.Go(func() {
+			if _, err := drpctest.Call(t.Context(), conn, "x"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Metadata that the server's own context has reaches every handler, and what a
+// client adds stays with its call. The map is shared by all streams: the race
+// detector watches.
+func TestMetadataOfTheServersContextIsNotMixedWithTheClients(t *testing.T) {
+	service := &drpctest.Service{UnaryFn: func(ctx context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+		md, _ := drpcmetadata.Get(ctx)
+		if md["server"] != "s" || md["client"] != in.String() || len(md) != 2 {
+			return nil, errors.New("wrong metadata")
+		}
+		return in, nil
+	}}
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+	conn, _ := serveOne(t, drpcmetadata.Add(t.Context(), "server", "s"), server)
+	var wg sync.WaitGroup
+	for i := range 100 {
+		wg.Go(func() {
+			in := strings.Repeat("i", i)
+			if _, err := drpctest.Call(drpcmetadata.Add(t.Context(), "client", in), conn, in); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestTheCacheIsThatOfTheConnection(t *testing.T) {
+	service := &drpctest.Service{UnaryFn: func(ctx context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+		first := drpccache.FromContext(ctx).LoadOrCreate("key", func() any { return in.String() })
+		return drpctest.Text(first.(string)), nil
+	}}
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+	for _, name := range []string{"one", "two"} {
+		conn, _ := serveOne(t, t.Context(), server)
+		for _, in := range []string{name, "later"} {
+			if got, err := drpctest.Call(t.Context(), conn, in); got != name || err != nil {
+				t.Errorf("got %q, %v, want %q", got, err, name)
+			}
+		}
+	}
+}
+
+func TestWhatServeOneReturns(t *testing.T) {
+	t.Run("nil when the client hangs up", func(t *testing.T) { // F1
+		var l logs
+		server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}), drpcserver.Options{Log: l.log})
+		conn, done := serveOne(t, t.Context(), server)
+		if _, err := drpctest.Call(t.Context(), conn, "x"); err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.Close()
+		if err := <-done; err != nil || l.all() != "" {
+			t.Errorf("returned %v, logged %q", err, l.all())
+		}
+	})
+	t.Run("the context's error", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		server := drpcserver.New(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}))
+		conn, done := serveOne(t, ctx, server)
+		stream, err := conn.NewStream(t.Context(), drpctest.Bidi, drpctest.Enc{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		if err := <-done; err != context.Canceled {
+			t.Errorf("returned %v", err)
+		}
+		if _, err := drpctest.Recv(stream); !drpc.ClosedError.Has(err) {
+			t.Errorf("the stream got %v", err)
+		}
+	})
+	t.Run("a lost connection with a call open", func(t *testing.T) {
+		started := make(chan struct{})
+		service := &drpctest.Service{UpFn: func(s drpc.Stream) error { close(started); <-s.Context().Done(); return nil }}
+		server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+		conn, done := serveOne(t, t.Context(), server)
+		if _, err := conn.NewStream(t.Context(), drpctest.Up, drpctest.Enc{}); err != nil {
+			t.Fatal(err)
+		}
+		<-started
+		_ = conn.Close()
+		var lost *drpcmanager.LostError
+		if err := <-done; !errors.As(err, &lost) || !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("returned %v", err)
+		}
+	})
+	t.Run("DeadlineExceeded after the inactivity timeout", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			server := drpcserver.NewWithOptions(drpcmux.New(), drpcserver.Options{
+				Manager: drpcmanager.Options{InactivityTimeout: time.Minute},
+			})
+			_, done := serveOne(t, t.Context(), server)
+			if err := <-done; err != context.DeadlineExceeded {
+				t.Errorf("returned %v", err)
+			}
+		})
+	})
+}
+
+// ServeOne returns when the last handler has, and the cache lives as long.
+func TestServeOneWaitsForItsHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var cached any
+		service := &drpctest.Service{UpFn: func(s drpc.Stream) error {
+			cache := drpccache.FromContext(s.Context())
+			cache.Store("key", "value")
+			<-s.Context().Done()
+			<-release
+			cached = cache.Load("key")
+			return nil
+		}}
+		server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+		conn, done := serveOne(t, t.Context(), server)
+		if _, err := conn.NewStream(t.Context(), drpctest.Up, drpctest.Enc{}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		_ = conn.Close()
+		synctest.Wait()
+		select {
+		case err := <-done:
+			t.Fatalf("ServeOne returned %v while a handler runs", err)
+		default:
+		}
+		close(release)
+		<-done
+		if cached != "value" {
+			t.Errorf("the cache was cleared under a running handler: %v", cached)
+		}
+	})
+}
+
+// flaky is a listener whose Accept fails as often as it is told.
+type flaky struct {
+	net.Listener
+	fails   chan error
+	accepts chan time.Time
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	f.accepts <- time.Now()
+	if err, ok := <-f.fails; ok {
+		return nil, err
+	}
+	return nil, net.ErrClosed
+}
+func (f *flaky) Close() error { return nil }
+
+type passing struct{ error }
+
+func (passing) Temporary() bool { return true }
+
+func TestAcceptErrorsThatPassAreRetriedWithBackoff(t *testing.T) { // F29
+	synctest.Test(t, func(t *testing.T) {
+		var l logs
+		lis := &flaky{fails: make(chan error, 20), accepts: make(chan time.Time, 20)}
+		for range 10 {
+			lis.fails <- passing{errors.New("too many open files")}
+		}
+		close(lis.fails)
+		server := drpcserver.NewWithOptions(drpcmux.New(), drpcserver.Options{Log: l.log})
+		if err := server.Serve(t.Context(), lis); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Serve returned %v", err)
+		}
+		if n := strings.Count(l.all(), "too many open files"); n != 10 {
+			t.Errorf("%d of 10 errors were logged", n)
+		}
+		last, pause := <-lis.accepts, 5*time.Millisecond
+		for range 10 {
+			next := <-lis.accepts
+			if got := next.Sub(last); got != pause {
+				t.Errorf("waited %v, want %v", got, pause)
+			}
+			last, pause = next, min(2*pause, time.Second)
+		}
+	})
+}
+
+func TestTheEndOfTheContextEndsAPauseOfAccepting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		lis := &flaky{fails: make(chan error, 1), accepts: make(chan time.Time, 5)}
+		lis.fails <- passing{errors.New("passing")}
+		go func() { synctest.Wait(); cancel() }()
+		start := time.Now()
+		if err := drpcserver.New(drpcmux.New()).Serve(ctx, lis); err != nil || time.Since(start) != 0 {
+			t.Errorf("Serve returned %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// The context may end before Serve begins, and at any moment while it begins (F30).
+func TestServeReturnsHoweverEarlyItsContextEnds(t *testing.T) {
+	server := drpcserver.New(drpcmux.New())
+	for i := range 1000 {
+		lis, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		if i%2 == 0 {
+			cancel()
+		} else {
+			go cancel()
+		}
+		if err := server.Serve(ctx, lis); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		if _, err := net.Dial("tcp", lis.Addr().String()); err == nil {
+			t.Fatalf("round %d: the listener is open", i)
+		}
+		cancel()
+	}
+}
+
+// A connection that is served while the context ends is ended with it.
+func TestServeEndsItsConnections(t *testing.T) {
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}))
+	go func() { done <- server.Serve(ctx, lis) }()
+	var conns []*drpcconn.Conn
+	for range 5 {
+		conn := drpcconn.New(drpctest.Dial(t, lis.Addr().String()))
+		defer conn.Close()
+		if _, err := drpctest.Call(t.Context(), conn, "x"); err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, conn)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	for _, conn := range conns {
+		<-conn.Closed()
+	}
+}
+
+// After its handler has returned, a stream is of no use to whoever kept it (F17).
+func TestAStreamThatIsKeptAfterItsHandlerReturned(t *testing.T) {
+	kept := make(chan drpc.Stream, 1)
+	service := &drpctest.Service{BidiFn: func(s drpc.Stream) error { kept <- s; return nil }}
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+	conn, _ := serveOne(t, t.Context(), server)
+	stream, err := conn.NewStream(t.Context(), drpctest.Bidi, drpctest.Enc{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := drpctest.Recv(stream); err != io.EOF {
+		t.Errorf("the client got %v", err)
+	}
+	s := <-kept
+	<-s.Context().Done()
+	if err := drpctest.Send(s, "late"); err == nil {
+		t.Error("a message was sent after the handler returned")
+	}
+	if _, err := drpctest.Recv(s); !drpc.ClosedError.Has(err) {
+		t.Errorf("Recv: %v", err)
+	}
+}
