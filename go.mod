@@ -7,4 +7,4 @@ require (
 	storj.io/drpc v0.0.34
 )
 
-require github.com/zeebo/assert v1.3.1 // indirect
+require github.com/zeebo/assert v1.3.1

@@ -63,7 +63,7 @@ func TestAHandlerThatDoesNotReturnGivesInternalAndItsStackIsLogged(t *testing.T)
 	for name, end := range map[string]func(){
 		"panic":       func() { panic("boom") },
 		"panic error": func() { panic(io.ErrUnexpectedEOF) },
-		"nil map":     func() { var m map[string]int; m["x"] = 1 },
+		"nil pointer": func() { var m *drpctest.Msg; m.Data = nil },
 		"Goexit":      runtime.Goexit,
 	} {
 		t.Run(name, func(t *testing.T) {

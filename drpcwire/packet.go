@@ -36,8 +36,9 @@ var ErrTooLarge = errors.New("packet exceeds the size limit")
 // The zero value is ready for the first frame of a stream. An Assembler is
 // owned by one goroutine.
 type Assembler struct {
-	pkt  Packet // the packet being assembled, or the last one
-	open bool   // pkt waits for more frames
+	pkt     Packet // the packet being assembled, or the last one
+	open    bool   // pkt waits for more frames
+	foreign bool   // the storage is somebody else's, and not shared when it is outgrown
 }
 
 // Buffered returns the number of bytes held for an unfinished packet.
@@ -80,7 +81,15 @@ func (a *Assembler) Append(fr Frame, more uint64, limit int) (pkt Packet, done b
 		return Packet{}, false, ErrTooLarge
 	}
 	a.pkt.Control = a.pkt.Control || fr.Control
-	a.pkt.Data = append(Grow(a.pkt.Data, len(a.pkt.Data)+len(fr.Data)), fr.Data...)
+	if n := len(a.pkt.Data) + len(fr.Data); n > cap(a.pkt.Data) {
+		old := a.pkt.Data
+		if a.foreign {
+			old = append([]byte(nil), old...)
+			a.foreign = false
+		}
+		a.pkt.Data = Grow(old, n)
+	}
+	a.pkt.Data = append(a.pkt.Data, fr.Data...)
 	a.open = !fr.Done
 	return a.pkt, fr.Done, nil
 }

@@ -197,7 +197,7 @@ func (r *Reader) ReadPacket() (Packet, error) { return r.ReadPacketUsing(nil) }
 // appended to buf[:0]. A packet over ReaderOptions.MaximumBufferSize is a
 // drpc.ProtocolError.
 func (r *Reader) ReadPacketUsing(buf []byte) (pkt Packet, err error) {
-	var asm Assembler
+	asm := Assembler{foreign: true}
 	asm.Use(buf)
 	limit := r.opts.Limit()
 	for {
@@ -210,7 +210,7 @@ func (r *Reader) ReadPacketUsing(buf []byte) (pkt Packet, err error) {
 		}
 		if fr.ID.Stream != r.id.Stream {
 			// Message ids start over with the stream; the storage is kept.
-			asm = Assembler{pkt: Packet{Data: asm.pkt.Data[:0]}}
+			asm = Assembler{pkt: Packet{Data: asm.pkt.Data[:0]}, foreign: asm.foreign}
 		}
 		r.id = fr.ID
 		pkt, done, err := asm.Append(fr, r.left, limit)

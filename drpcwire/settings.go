@@ -74,7 +74,7 @@ func ParseSettings(data []byte) (s Settings, err error) {
 				return Settings{}, drpc.ProtocolError.New("settings end inside a pair")
 			}
 		}
-		if id := pair[0]; id <= settingFlags {
+		if id := pair[0]; settingVersion <= id && id <= settingFlags {
 			if seen[id] {
 				return Settings{}, drpc.ProtocolError.New("setting %d given twice", id)
 			}
