@@ -6,6 +6,7 @@ import (
 
 	"storj.io/drpc"
 	"storj.io/drpc/drpcmetadata"
+	"storj.io/drpc/drpcstats"
 
 	"braid/drpcstream"
 )
@@ -31,13 +32,12 @@ func (m *Manager) accept(id uint64, o opening) {
 		}
 		ctx = withMetadata(ctx, pairs)
 	}
-	cfg := m.config()
-	cfg.Assembler = o.asm
+	var stats *drpcstats.Stats
 	if m.hooks.Stats != nil {
-		cfg.Stats = m.hooks.Stats(o.rpc)
+		stats = m.hooks.Stats(o.rpc)
 	}
-	s := drpcstream.New(ctx, cfg, m.opts.Stream)
-	s.Accept(id)
+	s := drpcstream.New(ctx, &m.config, stats)
+	s.Accept(id, o.asm)
 
 	m.mu.Lock()
 	ended := m.err != nil
@@ -48,12 +48,13 @@ func (m *Manager) accept(id uint64, o opening) {
 	if ended {
 		return // nobody has seen the stream
 	}
-	m.handOn()
-	m.held = &invoke{stream: s, rpc: o.rpc}
 	if m.accepted {
 		m.handOn()
+		m.hooks.Handle(s, o.rpc)
+		return
 	}
 	m.accepted = true
+	m.held = &invoke{stream: s, rpc: o.rpc}
 }
 
 // handOn gives the Invoke that is held back, if there is one, to the server.

@@ -37,6 +37,7 @@ type Manager struct {
 	server bool
 	ctx    context.Context // server: parent of the streams' contexts
 	hooks  Hooks           // server
+	config drpcstream.Config
 
 	// Owned by the reader.
 	rd       *drpcwire.Reader
@@ -95,6 +96,15 @@ func start(m *Manager) *Manager {
 		WrapError: m.lost,
 		OnError:   m.terminate,
 	})
+	m.config = drpcstream.Config{
+		Owner:     m,
+		Writer:    m.wr,
+		Transport: m.tr,
+		Server:    m.server,
+		Limit:     m.opts.Reader.Limit(),
+		HoldSize:  m.opts.holdSize(),
+		Options:   m.opts.Stream,
+	}
 	m.setups.init(m)
 	if m.server && m.opts.InactivityTimeout > 0 {
 		m.mu.Lock() // the timer may fire before the assignment
@@ -242,18 +252,6 @@ func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 	}
 	if m.idle != nil && len(m.streams) == 0 && m.err == nil {
 		m.idle.Reset(m.opts.InactivityTimeout)
-	}
-}
-
-// config is what this connection gives to a stream.
-func (m *Manager) config() drpcstream.Config {
-	return drpcstream.Config{
-		Owner:     m,
-		Writer:    m.wr,
-		Transport: m.tr,
-		Server:    m.server,
-		Limit:     m.opts.Reader.Limit(),
-		HoldSize:  m.opts.holdSize(),
 	}
 }
 

@@ -70,7 +70,7 @@ func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.S
 	if err := m.takeTurn(ctx); err != nil {
 		return nil, err
 	}
-	s := drpcstream.New(ctx, m.config(), m.opts.Stream)
+	s := drpcstream.New(ctx, &m.config, nil)
 	for {
 		err := m.tryOpen(ctx, s, call)
 		if errors.Is(err, drpcwire.ErrFull) {

@@ -2,7 +2,6 @@ package drpcstream
 
 import (
 	"storj.io/drpc"
-	"storj.io/drpc/drpcstats"
 
 	"braid/drpcwire"
 )
@@ -47,14 +46,14 @@ type Owner interface {
 	PeerLimit() int
 }
 
-// Config is what a stream gets from its connection.
+// Config is what the streams of a connection have in common. It must not be
+// changed once a stream was made with it.
 type Config struct {
 	Owner     Owner
 	Writer    *drpcwire.MuxWriter
-	Transport drpc.Transport     // for drpcctx.Transport; may be nil
-	Stats     *drpcstats.Stats   // counts message bytes; may be nil
-	Server    bool               // this end serves the call
-	Limit     int                // largest packet accepted, in bytes
-	HoldSize  int                // bytes gathered under ManualFlush before they are sent anyway
-	Assembler drpcwire.Assembler // server: where the Invoke has left the message ids
+	Transport drpc.Transport // for drpcctx.Transport; may be nil
+	Server    bool           // this end serves the calls
+	Limit     int            // largest packet accepted, in bytes
+	HoldSize  int            // bytes gathered under ManualFlush before they are sent anyway
+	Options   Options
 }

@@ -112,7 +112,7 @@ func (s *Stream) HandleFrame(fr drpcwire.Frame, more uint64) error {
 	case !done:
 		return nil
 	}
-	s.cfg.Stats.AddRead(uint64(len(pkt.Data)))
+	s.stats.AddRead(uint64(len(pkt.Data)))
 	return s.handlePacket(pkt)
 }
 

@@ -32,7 +32,7 @@ var errInterrupted = errors.New("interrupted")
 // the first slot, release gives it back, so that a message is decoded where it
 // lies. Storage circulates: push returns what was released before.
 type ring struct {
-	keep func(capacity int) bool // whether storage of that size may be kept
+	keep int // Options.MaximumBufferSize
 
 	mu    sync.Mutex
 	slots [][]byte // guarded by mu, like all below; length is a power of two
@@ -44,6 +44,10 @@ type ring struct {
 
 	spare      [][]byte // released storage, the last one first to be used
 	spareBytes int      // sum of its capacities
+
+	// What slots and spare begin with: a short call needs no more.
+	firstSlots [ringMinSlots][]byte
+	firstSpare [1][]byte
 
 	// Each side parks on a channel of capacity one, made when first needed. The
 	// flag says that a token is owed; it is cleared by who sends the token.
@@ -78,7 +82,9 @@ func (r *ring) push(msg []byte) (storage []byte) {
 	r.tail++
 	r.bytes += len(msg)
 	if n := len(r.spare) - 1; n >= 0 {
-		storage, r.spare = r.spare[n], r.spare[:n]
+		storage = r.spare[n]
+		r.spare[n] = nil
+		r.spare = r.spare[:n]
 		r.spareBytes -= cap(storage)
 	}
 	r.wakeReaderLocked()
@@ -94,7 +100,11 @@ func (r *ring) fullLocked(n int) bool {
 }
 
 func (r *ring) growLocked() {
-	slots := make([][]byte, max(2*len(r.slots), ringMinSlots))
+	if r.slots == nil {
+		r.slots = r.firstSlots[:]
+		return
+	}
+	slots := make([][]byte, 2*len(r.slots))
 	for i := r.head; i != r.tail; i++ {
 		slots[i&uint32(len(slots)-1)] = r.slots[i&uint32(len(r.slots)-1)]
 	}
@@ -161,8 +171,11 @@ func (r *ring) release() (drained bool) {
 func (r *ring) recycleLocked(storage []byte) {
 	n := cap(storage)
 	switch {
-	case n == 0 || !r.keep(n):
+	case n == 0 || r.keep > 0 && n > r.keep:
 	case r.spareBytes+n <= ringMaxSpare:
+		if r.spare == nil {
+			r.spare = r.firstSpare[:0]
+		}
 		r.spare = append(r.spare, storage)
 		r.spareBytes += n
 	default:

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 )
 
-func newRing() *ring { return &ring{keep: Options{}.keep} }
+func newRing() *ring { return new(ring) }
 
 func take(t *testing.T, r *ring) string {
 	t.Helper()
@@ -99,7 +99,7 @@ func TestRingKeepsLittleStorage(t *testing.T) {
 	if kept > ringMaxSpare || kept != r.spareBytes {
 		t.Errorf("%d bytes are kept, %d accounted for, want at most %d", kept, r.spareBytes, ringMaxSpare)
 	}
-	r.keep = Options{MaximumBufferSize: 10}.keep
+	r.keep = 10
 	r.spare, r.spareBytes = nil, 0
 	r.push(make([]byte, 11))
 	take(t, r)

@@ -40,7 +40,7 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 	s.write.Lock()
 	defer s.write.Unlock()
 	buf := GetBuffer()
-	defer PutBuffer(buf, s.opts)
+	defer PutBuffer(buf, s.cfg.Options)
 	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
 	if err != nil {
 		return errs.Wrap(err)
@@ -83,13 +83,13 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	written := uint64(len(data))
 	fr := drpcwire.Frame{Kind: kind}
 	for !fr.Done {
-		fr.Data, data = drpcwire.SplitData(data, s.opts.SplitSize)
+		fr.Data, data = drpcwire.SplitData(data, s.cfg.Options.SplitSize)
 		fr.Done = len(data) == 0
 		if err := s.untilRoom(drpcwire.Size(fr), func() error { return s.queueLocked(&fr) }); err != nil {
 			return err
 		}
 	}
-	s.cfg.Stats.AddWritten(written)
+	s.stats.AddWritten(written)
 	if s.holding.Load() && !s.gathering() {
 		return s.flush()
 	}
@@ -182,7 +182,7 @@ func (s *Stream) flushLocked() error {
 }
 
 func (s *Stream) dropHoldLocked() {
-	if s.opts.keep(cap(s.hold)) {
+	if s.cfg.Options.keep(cap(s.hold)) {
 		s.hold = s.hold[:0]
 	} else {
 		s.hold = nil

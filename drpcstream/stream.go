@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"storj.io/drpc"
+	"storj.io/drpc/drpcstats"
 
 	"braid/drpcsignal"
 	"braid/drpcwire"
@@ -22,10 +23,10 @@ import (
 // may be called at any time; they wait for nobody and wake all who wait.
 type Stream struct {
 	// Set once, before the stream is shared.
-	ctx  streamCtx
-	id   uint64
-	cfg  Config
-	opts Options
+	ctx   streamCtx
+	id    uint64
+	cfg   *Config
+	stats *drpcstats.Stats // counts message bytes; may be nil
 
 	state atomic.Uint32 // a State; see setState
 
@@ -59,16 +60,15 @@ type Stream struct {
 var _ drpc.Stream = (*Stream)(nil)
 
 // New returns a stream in state Init. Values and deadline of its context come
-// from ctx; whether the end of ctx is watched is up to Watch.
-func New(ctx context.Context, cfg Config, opts Options) *Stream {
+// from ctx; whether the end of ctx is watched is up to Watch. stats may be nil.
+func New(ctx context.Context, cfg *Config, stats *drpcstats.Stats) *Stream {
 	s := &Stream{
 		ctx:    streamCtx{Context: ctx, tr: cfg.Transport},
 		cfg:    cfg,
-		opts:   opts,
-		asm:    cfg.Assembler,
-		manual: opts.ManualFlush,
+		stats:  stats,
+		manual: cfg.Options.ManualFlush,
 	}
-	s.recv.keep = s.opts.keep
+	s.recv.keep = cfg.Options.MaximumBufferSize
 	return s
 }
 
@@ -122,7 +122,7 @@ func (s *Stream) Open(id uint64, call Call) error {
 	s.id, s.lastMsg = id, msg
 	s.setState(Open)
 	if call.Unary {
-		s.cfg.Stats.AddWritten(uint64(len(call.Message)))
+		s.stats.AddWritten(uint64(len(call.Message)))
 		s.sendClosedLocked()
 	}
 	return nil
@@ -132,9 +132,10 @@ func (s *Stream) Open(id uint64, call Call) error {
 // for room before it calls Open again.
 func (s *Stream) Lane() *drpcwire.Lane { return &s.lane }
 
-// Accept gives the stream, on the server, the id of the Invoke that has arrived.
-func (s *Stream) Accept(id uint64) {
-	s.id = id
+// Accept gives the stream, on the server, the id of the Invoke that has arrived,
+// and the assembler that has read it: message ids go on from there.
+func (s *Stream) Accept(id uint64, asm drpcwire.Assembler) {
+	s.id, s.asm = id, asm
 	s.setState(Open)
 }
 
