@@ -373,3 +373,77 @@ func TestAPeerThatDoesNotReadItsRefusalsIsCutOff(t *testing.T) {
 		lostTo(t, man.Err(), drpcwire.ErrOverflow)
 	})
 }
+
+// Whoever waits for room in the writer is woken by the end of the context, and
+// the peer is told if there is room for it; the half of a message that was sent
+// is not gone on with (F11, M17, M22).
+func TestACancelWakesASenderThatWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		man, peer, own := newClient(t, drpcmanager.Options{})
+		known(t, man, peer)
+		ctx, cancel := context.WithCancel(t.Context())
+		s := open(t, man, ctx, "/rpc")
+		peer.Expect(`s3 m1 Invoke "/rpc"`)
+		own.Limit(0)
+		var err error
+		returned := false
+		go func() {
+			err = s.RawWrite(drpcwire.KindMessage, make([]byte, 1_000_000))
+			returned = true
+		}()
+		synctest.Wait()
+		if returned {
+			t.Fatalf("1 MB was queued to a peer that does not read: %v", err)
+		}
+		cancel()
+		synctest.Wait()
+		if !returned || err != context.Canceled {
+			t.Fatalf("the sender returned: %v, %v", returned, err)
+		}
+		own.Limit(-1)
+		for {
+			got, ok := peer.Next()
+			if !ok || got == `s3 m3 Cancel ctl` {
+				break
+			}
+			if got[:len("s3 m2 Message")] != "s3 m2 Message" || got[len(got)-4:] != "more" {
+				t.Fatalf("got %.60s", got)
+			}
+		}
+		synctest.Wait()
+		peer.ExpectNothing()
+		if man.Err() != nil {
+			t.Error(man.Err())
+		}
+	})
+}
+
+// The same for who waits to open a stream, and for another stream's Close.
+func TestACancelWakesAnOpenerThatWaitsForRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		man, peer, own := newClient(t, drpcmanager.Options{})
+		known(t, man, peer)
+		own.Limit(0)
+		var wg sync.WaitGroup
+		for range 40 { // the total bound is 1 MiB
+			s := open(t, man, t.Context(), "/rpc")
+			wg.Go(func() { _ = s.RawWrite(drpcwire.KindMessage, make([]byte, 200_000)) })
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(t.Context())
+		waiting := openAsync(t, man, ctx)
+		if done, err := waiting(); done {
+			t.Fatalf("a stream was opened beyond the bound: %v", err)
+		}
+		cancel()
+		if done, err := waiting(); !done || err != context.Canceled {
+			t.Errorf("the opener returned: %v, %v", done, err)
+		}
+		own.Limit(-1)
+		wg.Wait()
+		if n := man.Streams(); n != 41 {
+			t.Errorf("%d streams are open, want 41", n)
+		}
+		open(t, man, t.Context(), "/rpc")
+	})
+}

@@ -237,3 +237,67 @@ func testNothingFollows(t *testing.T, r *rig, lost bool) {
 		r.ExpectNothing()
 	}
 }
+
+// Each side says that it sends no more, in either order or at once: until the
+// other has said so too, that one's direction goes on; then the stream ends,
+// once (F14).
+func TestHalfCloseInEveryOrder(t *testing.T) {
+	for name, open := range map[string]func(*testing.T) *rig{"client": newClient, "server": newServer} {
+		first := map[string]drpcstream.State{"client": drpcstream.ClientClosed, "server": drpcstream.ServerClosed}
+		t.Run(name+" first", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := open(t)
+				defer r.close()
+				_ = r.stream.CloseSend()
+				_ = r.stream.CloseSend() // has no effect
+				r.Expect("s1 m" + r.next() + " CloseSend")
+				r.expectState(t, first[name])
+				r.Send(`s1 m5 Message "still"`)
+				if got, err := drpctest.Recv(r.stream); got != "still" || err != nil {
+					t.Errorf("Recv: %q, %v", got, err)
+				}
+				r.Send(`s1 m6 CloseSend`)
+				r.expectState(t, drpcstream.Closed)
+			})
+		})
+		t.Run(name+" second", func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := open(t)
+				defer r.close()
+				r.Send(`s1 m5 CloseSend`, `s1 m6 CloseSend`, `s1 m7 Message "after the end"`)
+				r.expectState(t, drpcstream.ClientClosed+drpcstream.ServerClosed-first[name])
+				if _, err := drpctest.Recv(r.stream); err != io.EOF {
+					t.Errorf("Recv: %v", err)
+				}
+				if err := drpctest.Send(r.stream, "still"); err != nil {
+					t.Errorf("Send: %v", err)
+				}
+				r.Expect("s1 m" + r.next() + ` Message "still"`)
+				_ = r.stream.CloseSend()
+				r.expectState(t, drpcstream.Closed)
+			})
+		})
+		t.Run(name+" at once", func(t *testing.T) {
+			for range 200 {
+				synctest.Test(t, func(t *testing.T) {
+					r := open(t)
+					defer r.close()
+					go func() { _ = r.stream.CloseSend() }()
+					r.Send(`s1 m5 CloseSend`)
+					r.expectState(t, drpcstream.Closed)
+					if r.man.Streams() != 0 {
+						t.Errorf("%d streams are live", r.man.Streams())
+					}
+				})
+			}
+		})
+	}
+}
+
+func (r *rig) expectState(t *testing.T, want drpcstream.State) {
+	t.Helper()
+	synctest.Wait()
+	if got := r.stream.State(); got != want {
+		t.Errorf("state %v, want %v", got, want)
+	}
+}

@@ -24,7 +24,8 @@ var allowed = map[string][]string{
 	"interop":     {}, // tests only
 
 	"internal/drpctest": {"drpcwire"}, // for tests
-	"internal/layers":   {},
+	"internal/layers":   {},           // tests only
+	"internal/promises": {},           // tests only
 }
 
 // modules are what the library may depend on besides the standard library.
