@@ -95,6 +95,7 @@ func (s *Stream) tellLocked(kind drpcwire.Kind, data []byte) error {
 	}
 	fr := drpcwire.Frame{ID: s.nextIDLocked(), Kind: kind, Done: true, Data: data}
 	fr.Control = kind == drpcwire.KindCancel
+	s.stats.AddWritten(uint64(len(data)))
 	if len(s.hold) == 0 {
 		return s.cfg.Writer.WriteControl(fr)
 	}

@@ -259,6 +259,40 @@ func TestTheTransportsErrorComesAfterTheLastFrame(t *testing.T) {
 	}
 }
 
+func TestATransportIsNotReadAgainAfterItsError(t *testing.T) {
+	buf := drpcwire.AppendFrame(nil, frame(t, `s1 m1 Message "hello"`))
+	for _, n := range []int{0, 3, len(buf)} {
+		reads := 0
+		rd := drpcwire.NewReader(readFunc(func(p []byte) (int, error) {
+			if reads++; reads > 1 {
+				t.Errorf("read %d", reads)
+			}
+			return copy(p, buf[:n]), io.ErrClosedPipe
+		}))
+		got, _, err := readFrames(rd)
+		assert.Equal(t, len(got), n/len(buf))
+		assert.Equal(t, err, io.ErrClosedPipe)
+		_, err = rd.ReadFrame()
+		assert.Equal(t, err, io.ErrClosedPipe)
+	}
+}
+
+func TestAFrameThatWasReadCannotGrowIntoTheNext(t *testing.T) {
+	buf := drpcwire.AppendFrame(nil, frame(t, `s1 m1 Message "one"`))
+	buf = drpcwire.AppendFrame(buf, frame(t, `s1 m2 Message "two"`))
+	buf = append(drpcwire.AppendVarint(append(buf, 0x05, 1, 3), drpcwire.ReadBufferMax), make([]byte, 100)...)
+	rd := drpcwire.NewReader(bytes.NewReader(buf))
+	for _, want := range []string{`s1 m1 Message "one"`, `s1 m2 Message "two"`} {
+		fr, err := rd.ReadFrame()
+		assert.NoError(t, err)
+		assert.Equal(t, drpctest.Describe(fr), want)
+		_ = append(fr.Data, "overwritten"...)
+	}
+	piece, err := rd.ReadFrame()
+	assert.NoError(t, err)
+	assert.Equal(t, cap(piece.Data), len(piece.Data))
+}
+
 func TestMalformedBytesAreAProtocolError(t *testing.T) {
 	overlong := append(bytes.Repeat([]byte{0xff}, 9), 2)
 	for _, front := range [][]byte{{0x05}, {0x05, 1}, {0x05, 1, 1}} {

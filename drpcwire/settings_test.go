@@ -59,9 +59,14 @@ func TestSettingsMayComeInAnyOrder(t *testing.T) {
 }
 
 func TestUnknownSettingsAreIgnored(t *testing.T) {
-	got, err := drpcwire.ParseSettings(pairs(0, 0, idVersion, 1, 6, 0, 6, 0, 99, 7, math.MaxUint64, math.MaxUint64))
-	assert.NoError(t, err)
-	assert.Equal(t, got, drpcwire.Settings{Version: 1})
+	for _, unknown := range []uint64{0, idFlags + 1, 99, 1 << 32, math.MaxUint64} {
+		// They mean nothing, so neither does a value or how often they come.
+		data := pairs(unknown, 0, idVersion, 1, unknown, 0, unknown, math.MaxUint64)
+		got, err := drpcwire.ParseSettings(data)
+		if err != nil || got != (drpcwire.Settings{Version: 1}) {
+			t.Errorf("id %d: %+v, %v", unknown, got, err)
+		}
+	}
 }
 
 func TestSettingsAreRangeChecked(t *testing.T) {
