@@ -85,7 +85,7 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	for !fr.Done {
 		fr.Data, data = drpcwire.SplitData(data, s.cfg.Options.SplitSize)
 		fr.Done = len(data) == 0
-		if err := s.untilRoom(drpcwire.Size(fr), func() error { return s.queueLocked(&fr) }); err != nil {
+		if err := s.untilRoom(func() (int, error) { return s.queueLocked(&fr) }); err != nil {
 			return err
 		}
 	}
@@ -97,15 +97,7 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 }
 
 // flush sends what was gathered; write is held.
-func (s *Stream) flush() error {
-	s.mu.Lock()
-	n := len(s.hold)
-	s.mu.Unlock()
-	if n == 0 {
-		return nil
-	}
-	return s.untilRoom(n, s.flushLocked)
-}
+func (s *Stream) flush() error { return s.untilRoom(s.flushLocked) }
 
 func (s *Stream) gathering() bool {
 	s.mu.Lock()
@@ -114,24 +106,23 @@ func (s *Stream) gathering() bool {
 }
 
 // untilRoom calls try, with mu held, until it returns something other than
-// drpcwire.ErrFull, and waits for room for n bytes in between. write is held,
-// so that one goroutine waits on the lane.
-func (s *Stream) untilRoom(n int, try func() error) error {
-	for {
+// drpcwire.ErrFull. In between it waits for room for the number of bytes that
+// try has asked for. write is held, so that one goroutine waits on the lane.
+func (s *Stream) untilRoom(try func() (need int, err error)) error {
+	for waited := false; ; waited = true {
 		s.mu.Lock()
-		err := s.sendErr
+		need, err := 0, s.sendErr
 		if err == nil {
-			err = try()
+			need, err = try()
 		}
 		s.mu.Unlock()
-		switch {
-		case err == nil:
-			return nil
-		case !errors.Is(err, drpcwire.ErrFull):
-			s.cfg.Writer.Forgo(&s.lane)
+		if !errors.Is(err, drpcwire.ErrFull) {
+			if waited {
+				s.cfg.Writer.Forgo(&s.lane) // what try had no use for after all
+			}
 			return s.sendError(err)
 		}
-		if err := s.cfg.Writer.Wait(&s.lane, n, s.sendDone.Signal()); err != nil {
+		if err := s.cfg.Writer.Wait(&s.lane, need, s.sendDone.Signal()); err != nil {
 			return s.sendError(err)
 		}
 	}
@@ -141,6 +132,9 @@ func (s *Stream) untilRoom(n int, try func() error) error {
 // of the transport; what the stream was told of its end comes before that, and
 // the end of its own context before both.
 func (s *Stream) sendError(err error) error {
+	if err == nil {
+		return nil
+	}
 	s.mu.Lock()
 	if s.sendErr != nil {
 		err = s.sendErr
@@ -152,33 +146,34 @@ func (s *Stream) sendError(err error) error {
 // queueLocked gives the frame to the writer, or adds it to what is gathered.
 // The first frame of a packet takes the next message id, and keeps it if it has
 // to wait.
-func (s *Stream) queueLocked(fr *drpcwire.Frame) error {
+func (s *Stream) queueLocked(fr *drpcwire.Frame) (need int, err error) {
 	if fr.ID.Message == 0 {
 		fr.ID = s.nextIDLocked()
 	}
+	size := drpcwire.Size(*fr)
 	if !s.manual && len(s.hold) == 0 {
-		return s.cfg.Writer.TryWrite(&s.lane, *fr)
+		return size, s.cfg.Writer.TryWrite(&s.lane, *fr)
 	}
-	if len(s.hold) > 0 && len(s.hold)+drpcwire.Size(*fr) > s.cfg.HoldSize {
-		if err := s.flushLocked(); err != nil {
-			return err
+	if len(s.hold) > 0 && len(s.hold)+size > s.cfg.HoldSize {
+		if need, err := s.flushLocked(); err != nil {
+			return need, err
 		}
 	}
 	s.hold = drpcwire.AppendFrame(s.hold, *fr)
 	s.holding.Store(true)
-	return nil
+	return 0, nil
 }
 
 // flushLocked gives what is gathered to the writer, to leave in one write.
-func (s *Stream) flushLocked() error {
+func (s *Stream) flushLocked() (need int, err error) {
 	if len(s.hold) == 0 {
-		return nil
+		return 0, nil
 	}
 	if err := s.cfg.Writer.TryWriteEncoded(&s.lane, s.hold); err != nil {
-		return err
+		return len(s.hold), err
 	}
 	s.dropHoldLocked()
-	return nil
+	return 0, nil
 }
 
 func (s *Stream) dropHoldLocked() {

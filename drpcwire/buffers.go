@@ -25,7 +25,8 @@ func Grow(buf []byte, n int) []byte {
 		return buf
 	}
 	// Twice the capacity each time, so that a message that arrives in pieces is
-	// copied once over, and no more is taken than twice what has arrived.
+	// copied once over, and no more is taken than twice what has arrived, or the
+	// smallest size that is shared.
 	n = max(n, 2*cap(buf))
 	if n <= LargeBuffer/2 {
 		return append(make([]byte, 0, n), buf...)

@@ -3,6 +3,7 @@ package drpcwire
 import (
 	"encoding/binary"
 	"errors"
+	"unicode/utf8"
 
 	"storj.io/drpc"
 	"storj.io/drpc/drpcerr"
@@ -27,7 +28,11 @@ const MaxErrorText = 16 << 10
 func MarshalError(err error) []byte {
 	text := err.Error()
 	if len(text) > MaxErrorText {
-		text = text[:MaxErrorText]
+		cut := MaxErrorText
+		for cut > MaxErrorText-utf8.UTFMax && !utf8.RuneStart(text[cut]) {
+			cut-- // not inside of a character
+		}
+		text = text[:cut]
 	}
 	buf := make([]byte, 8, 8+len(text))
 	binary.BigEndian.PutUint64(buf, drpcerr.Code(err))

@@ -217,7 +217,10 @@ func (m *MuxWriter) admitLocked(l *Lane, n int) error {
 	if l.granted {
 		m.reserved -= l.want
 		l.granted = false
-		return nil
+		if n <= l.want {
+			return nil
+		}
+		m.grantLocked() // it asked for less than it needs, and queues up again
 	}
 	if !m.laneFitsLocked(l, n) || m.starved > 0 || !m.totalFitsLocked(n) {
 		return ErrFull
@@ -257,9 +260,10 @@ func (m *MuxWriter) accountLocked(l *Lane, n int, wake bool) {
 }
 
 // Wait parks until n bytes of the lane fit, and reserves them: the caller must
-// then call TryWrite, or Forgo if it does not want to any more. Wait returns
-// early, with nil and without a reservation, when stop is closed; and with the
-// cause when the writer has stopped.
+// then call TryWrite, or Forgo if it does not want to any more. Where they fit
+// at once it reserves nothing, and the TryWrite that follows may have to wait
+// again. Wait returns early, with nil and without a reservation, when stop is
+// closed; and with the cause when the writer has stopped.
 func (m *MuxWriter) Wait(l *Lane, n int, stop <-chan struct{}) error {
 	m.mu.Lock()
 	if m.err != nil {

@@ -50,8 +50,8 @@ func (a *Assembler) Buffered() int {
 }
 
 // Use gives the assembler storage for the packets to come, in place of what it
-// has. It must be called between packets only, by an owner that keeps the data
-// of the packet it was just given.
+// has; it may end up with other streams (see Release). Use must be called between
+// packets only, by an owner that keeps the data of the packet it was just given.
 func (a *Assembler) Use(buf []byte) { a.pkt.Data = buf[:0] }
 
 // Append adds one frame. When the frame completes a packet, done is true and

@@ -11,7 +11,7 @@ import (
 const DefaultMaximumBufferSize = 4 << 20
 
 const (
-	// readBufferMin is what an idle connection holds; readBufferMax is what a
+	// readBufferMin is what a connection begins with; readBufferMax is what a
 	// busy one grows to, one doubling for each read that fills the buffer.
 	readBufferMin = 4 << 10
 	readBufferMax = 64 << 10
