@@ -31,29 +31,29 @@ func TestACanceledCallReturnsTheAnswerOrTheContextsError(t *testing.T) {
 	const callers = 32
 	for c := range callers {
 		wg.Go(func() {
+			// The cancel comes after so many yields. It is kept where the call is
+			// about to return: later after a cancel, earlier after an answer.
+			yields := 0
 			for i := range rounds / callers {
 				ctx, cancel := context.WithCancel(t.Context())
-				// From before the call to after it, by how often the scheduler
-				// has something better to do.
-				if i%16 == 0 {
+				go func(yields int) {
+					for range yields {
+						runtime.Gosched()
+					}
 					cancel()
-				} else {
-					go func() {
-						for range (i % 16) * (i % 16) * 4 {
-							runtime.Gosched()
-						}
-						cancel()
-					}()
-				}
+				}(yields)
 				got, err := drpctest.Call(ctx, conn, "answer")
 				switch {
 				case err == nil && got == "answer":
 					answers.Add(1)
+					yields -= yields/4 + 1
 				case err == context.Canceled:
 					cancels.Add(1)
+					yields += yields/4 + 1
 				default:
 					t.Errorf("caller %d round %d: %q, %v", c, i, got, err)
 				}
+				yields = max(yields, 0)
 				cancel()
 			}
 		})
