@@ -281,10 +281,18 @@ func (m *Manager) read() {
 
 // readCause tells a peer that says goodbye from one that vanishes.
 func (m *Manager) readCause(err error) error {
-	if err == io.EOF && m.Streams() == 0 && m.setups.count() == 0 { //nolint:errorlint // a clean end is io.EOF itself
-		return errHangup
+	if err != io.EOF || m.setups.count() > 0 { //nolint:errorlint // a clean end is io.EOF itself
+		return err
 	}
-	return err
+	m.mu.Lock()
+	streams := slices.Collect(maps.Values(m.streams))
+	m.mu.Unlock()
+	// The peer may have hung up upon the last frame of a stream while the
+	// goroutine that sent it is still on its way to take the stream out.
+	if slices.ContainsFunc(streams, (*drpcstream.Stream).Live) {
+		return err
+	}
+	return errHangup
 }
 
 // handleFrame gives one frame to whom it concerns. An error ends the

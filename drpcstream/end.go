@@ -43,6 +43,7 @@ func (s *Stream) endLocked(o outcome) bool {
 // afterEnd does what follows from the end of the stream outside of mu.
 func (s *Stream) afterEnd(o outcome) {
 	s.cfg.Owner.StreamEnded(s)
+	s.left.Set(nil)
 	if o.ctx != nil {
 		s.ctx.end(o.ctx)
 	}
@@ -169,6 +170,9 @@ func (s *Stream) Close() error {
 	_ = s.finishWith(drpcwire.KindClose, nil, outcome{
 		send: errSentClose, recv: errSentClose, discard: true, ctx: context.Canceled,
 	})
+	// Somebody else may be about to tell the connection. When Close returns, the
+	// next stream must not find this one in its way.
+	s.left.Wait()
 	return nil
 }
 

@@ -52,7 +52,8 @@ type Stream struct {
 
 	holding atomic.Bool       // hold is not empty
 	term    drpcsignal.Signal // set when the stream has ended
-	fin     drpcsignal.Signal // set when the stream is Closed
+	left    drpcsignal.Signal // set when its connection knows that, after term
+	fin     drpcsignal.Signal // set when the stream is Closed, after left
 
 	lane drpcwire.Lane // the stream's account with the writer
 }
@@ -180,6 +181,14 @@ func (s *Stream) Terminated() <-chan struct{} { return s.term.Signal() }
 
 // IsTerminated reports whether the stream has ended.
 func (s *Stream) IsTerminated() bool { return s.term.IsSet() }
+
+// Live reports whether the stream has not ended. Unlike IsTerminated it waits for
+// an end that is under way: a frame that tells the peer of it may be out already.
+func (s *Stream) Live() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.term.IsSet()
+}
 
 // Finished returns a channel that is closed when the stream is in state Closed.
 func (s *Stream) Finished() <-chan struct{} { return s.fin.Signal() }
