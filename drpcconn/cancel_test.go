@@ -3,6 +3,7 @@ package drpcconn_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"sync"
@@ -19,49 +20,61 @@ import (
 )
 
 // A unary call that is canceled at any moment returns the answer or the
-// context's error, and nothing else, whoever wins the race (F12).
+// context's error, and nothing else, whoever wins the race (F12). The handler
+// itself cancels its call, so that the two are on their way at the same time.
 func TestACanceledCallReturnsTheAnswerOrTheContextsError(t *testing.T) {
-	conn := connect(t, &drpctest.Service{})
+	var cancels sync.Map // of context.CancelFunc, by request
+	service := &drpctest.Service{UnaryFn: func(_ context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+		f, ok := cancels.LoadAndDelete(in.String())
+		if !ok {
+			return in, nil
+		}
+		var yields int
+		if _, err := fmt.Sscanf(in.String(), "%d ", &yields); err != nil {
+			return nil, err
+		}
+		go func() {
+			for range yields {
+				runtime.Gosched()
+			}
+			f.(context.CancelFunc)()
+		}()
+		return in, nil
+	}}
+	conn := connect(t, service)
 	rounds := 100_000
 	if testing.Short() {
 		rounds = 5_000
 	}
-	var answers, cancels atomic.Int64
+	var answered, canceled atomic.Int64
 	var wg sync.WaitGroup
 	const callers = 32
 	for c := range callers {
 		wg.Go(func() {
-			// The cancel comes after so many yields. It is kept where the call is
-			// about to return: later after a cancel, earlier after an answer.
-			yields := 0
 			for i := range rounds / callers {
 				ctx, cancel := context.WithCancel(t.Context())
-				go func(yields int) {
-					for range yields {
-						runtime.Gosched()
-					}
+				in := fmt.Sprintf("%d %d %d", i%256, c, i)
+				cancels.Store(in, cancel)
+				if i%50 == 0 {
 					cancel()
-				}(yields)
-				got, err := drpctest.Call(ctx, conn, "answer")
+				}
+				got, err := drpctest.Call(ctx, conn, in)
 				switch {
-				case err == nil && got == "answer":
-					answers.Add(1)
-					yields -= yields/4 + 1
+				case err == nil && got == in:
+					answered.Add(1)
 				case err == context.Canceled:
-					cancels.Add(1)
-					yields += yields/4 + 1
+					canceled.Add(1)
 				default:
 					t.Errorf("caller %d round %d: %q, %v", c, i, got, err)
 				}
-				yields = max(yields, 0)
 				cancel()
 			}
 		})
 	}
 	wg.Wait()
-	t.Logf("%d answers, %d canceled", answers.Load(), cancels.Load())
-	if cancels.Load() == 0 || answers.Load() == 0 {
-		t.Errorf("%d answers and %d canceled: the race was not run", answers.Load(), cancels.Load())
+	t.Logf("%d answered, %d canceled", answered.Load(), canceled.Load())
+	if min(answered.Load(), canceled.Load()) < 50 {
+		t.Errorf("%d answered and %d canceled: the race was not run", answered.Load(), canceled.Load())
 	}
 	if got, err := drpctest.Call(t.Context(), conn, "alive"); got != "alive" || err != nil {
 		t.Errorf("the connection: %q, %v", got, err)

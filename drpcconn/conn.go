@@ -59,7 +59,8 @@ func (c *Conn) Transport() drpc.Transport { return c.man.Transport() }
 func (c *Conn) Closed() <-chan struct{} { return c.man.Closed() }
 
 // Unblocked returns a channel that is closed when a call can begin without
-// waiting for another one to end. Towards braid it is closed already.
+// waiting for another one to end. Once the peer is known to be braid it is closed
+// already.
 func (c *Conn) Unblocked() <-chan struct{} { return c.man.Unblocked() }
 
 // Streams returns the number of calls that are open.

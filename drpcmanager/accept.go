@@ -23,14 +23,10 @@ type invoke struct {
 // one is on its way: a client announces itself right behind its first Invoke,
 // and the answer goes out before anything the handler may send.
 func (m *Manager) accept(id uint64, o opening) {
-	ctx := m.ctx
-	if len(o.metadata) > 0 {
-		pairs, err := drpcmetadata.Decode(o.metadata)
-		if err != nil {
-			m.refuse(id, drpc.ProtocolError.New("metadata: %v", err))
-			return
-		}
-		ctx = withMetadata(ctx, pairs)
+	ctx, err := m.streamContext(o.metadata)
+	if err != nil {
+		m.refuse(id, err)
+		return
 	}
 	var stats *drpcstats.Stats
 	if m.hooks.Stats != nil {
@@ -65,16 +61,25 @@ func (m *Manager) handOn() {
 	}
 }
 
-// withMetadata returns ctx with these pairs added to its metadata.
+// streamContext returns the parent of a stream's context: that of the connection,
+// with the metadata of the call.
 //
 // drpcmetadata.Add writes into the map that it finds in the context. The streams
-// of a connection, and all connections of a server, have their context's parent
-// in common, so a map that the parent has is copied and hidden first.
-func withMetadata(ctx context.Context, pairs map[string]string) context.Context {
-	if shared, ok := drpcmetadata.Get(ctx); ok {
-		ctx = drpcmetadata.AddPairs(withoutMetadata{ctx, shared}, shared)
+// of a connection, and all connections of a server, have their parent in common,
+// so each stream gets a copy of a map that the parent has.
+func (m *Manager) streamContext(metadata []byte) (context.Context, error) {
+	ctx := m.ctx
+	if m.metadata != nil {
+		ctx = drpcmetadata.AddPairs(withoutMetadata{ctx, m.metadata}, m.metadata)
 	}
-	return drpcmetadata.AddPairs(ctx, pairs)
+	if len(metadata) == 0 {
+		return ctx, nil
+	}
+	pairs, err := drpcmetadata.Decode(metadata)
+	if err != nil {
+		return nil, drpc.ProtocolError.New("metadata: %v", err)
+	}
+	return drpcmetadata.AddPairs(ctx, pairs), nil
 }
 
 // withoutMetadata hides one map of metadata. Its key is private to drpcmetadata,

@@ -80,13 +80,12 @@ func (m *Manager) handleSettings(fr drpcwire.Frame, more uint64) error {
 // answerSettings announces this end on the stream on which the peer did, or as
 // if on it where it has ended.
 func (m *Manager) answerSettings(stream uint64) {
-	data := drpcwire.AppendSettings(nil, m.opts.settings())
 	m.mu.Lock()
 	s := m.streams[stream]
 	m.mu.Unlock()
-	if s != nil && s.Announce(data) {
+	if s != nil && s.Announce(m.announcement) {
 		return
 	}
 	// An error means that the writer has stopped; the connection ends by that.
-	_ = m.wr.WriteControl(drpcwire.SettingsFrame(drpcwire.ID{Stream: stream, Message: 1}, data))
+	_ = m.wr.WriteControl(drpcwire.SettingsFrame(drpcwire.ID{Stream: stream, Message: 1}, m.announcement))
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"storj.io/drpc"
+	"storj.io/drpc/drpcmetadata"
 	"storj.io/drpc/drpcstats"
 
 	"braid/drpcsignal"
@@ -39,6 +40,9 @@ type Manager struct {
 	hooks  Hooks           // server
 	config drpcstream.Config
 
+	announcement []byte            // encoded Settings of this end
+	metadata     map[string]string // server: what ctx has, shared by all streams
+
 	// Owned by the reader.
 	rd       *drpcwire.Reader
 	ids      idWindow // server: ids that were opened
@@ -55,6 +59,7 @@ type Manager struct {
 	peer    peer                          // client: what is known of the other end
 	turn    turn                          // client: who may open a stream
 	idle    *time.Timer                   // server: for InactivityTimeout
+	idledAt time.Time                     // server: since when no stream is live, if none is
 
 	known     atomic.Bool  // the peer has announced itself
 	peerLimit atomic.Int64 // its largest message; 0 if it did not say
@@ -85,7 +90,9 @@ func NewClient(tr drpc.Transport, opts Options) *Manager {
 // contexts have the values and the deadline of ctx; the end of ctx itself is
 // for the caller to watch.
 func NewServer(ctx context.Context, tr drpc.Transport, opts Options, hooks Hooks) *Manager {
-	return start(&Manager{tr: tr, opts: opts, server: true, ctx: ctx, hooks: hooks})
+	m := &Manager{tr: tr, opts: opts, server: true, ctx: ctx, hooks: hooks}
+	m.metadata, _ = drpcmetadata.Get(ctx)
+	return start(m)
 }
 
 func start(m *Manager) *Manager {
@@ -93,7 +100,7 @@ func start(m *Manager) *Manager {
 	m.readDone = make(chan struct{})
 	m.rd = drpcwire.NewReaderWithOptions(m.tr, m.opts.Reader)
 	m.wr = drpcwire.NewMuxWriter(m.tr, drpcwire.MuxWriterOptions{
-		WrapError: m.lost,
+		WrapError: m.lostTransport,
 		OnError:   m.terminate,
 	})
 	m.config = drpcstream.Config{
@@ -105,9 +112,11 @@ func start(m *Manager) *Manager {
 		HoldSize:  m.opts.holdSize(),
 		Options:   m.opts.Stream,
 	}
+	m.announcement = drpcwire.AppendSettings(nil, m.opts.settings())
 	m.setups.init(m)
 	if m.server && m.opts.InactivityTimeout > 0 {
 		m.mu.Lock() // the timer may fire before the assignment
+		m.idledAt = time.Now()
 		m.idle = time.AfterFunc(m.opts.InactivityTimeout, m.inactive)
 		m.mu.Unlock()
 	}
@@ -129,7 +138,7 @@ func (m *Manager) Err() error { return m.term.Err() }
 
 // HungUp reports whether the connection ended by the peer closing it between
 // frames while no stream was open, which is how a client says goodbye.
-func (m *Manager) HungUp() bool { return errors.Is(m.term.Err(), errHangup) }
+func (m *Manager) HungUp() bool { return errors.Is(m.term.Err(), ErrHungUp) }
 
 // PeerKnown reports whether the peer has announced itself as braid.
 func (m *Manager) PeerKnown() bool { return m.known.Load() }
@@ -182,12 +191,12 @@ func (m *Manager) terminate(err error) {
 	end()
 }
 
-// inactive is called when InactivityTimeout has passed. If there is a stream, it
-// came meanwhile, and its end starts the timer again.
+// inactive is called when InactivityTimeout has passed. If a stream has come
+// meanwhile, its end starts the timer again, or has done so.
 func (m *Manager) inactive() {
 	end := func() {}
 	m.mu.Lock()
-	if len(m.streams) == 0 {
+	if len(m.streams) == 0 && time.Since(m.idledAt) >= m.opts.InactivityTimeout {
 		end = m.endLocked(m.lost(context.DeadlineExceeded))
 	}
 	m.mu.Unlock()
@@ -251,6 +260,7 @@ func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 		m.turn.ended(s)
 	}
 	if m.idle != nil && len(m.streams) == 0 && m.err == nil {
+		m.idledAt = time.Now()
 		m.idle.Reset(m.opts.InactivityTimeout)
 	}
 }
@@ -273,16 +283,17 @@ func (m *Manager) read() {
 			m.handOn()
 		}
 		if err != nil {
-			m.terminate(m.lost(m.readCause(err)))
+			m.terminate(m.readError(err))
 			return
 		}
 	}
 }
 
-// readCause tells a peer that says goodbye from one that vanishes.
-func (m *Manager) readCause(err error) error {
+// readError makes the error of a connection whose reading has failed. It tells a
+// peer that says goodbye from one that vanishes.
+func (m *Manager) readError(err error) error {
 	if err != io.EOF || m.setups.count() > 0 { //nolint:errorlint // a clean end is io.EOF itself
-		return err
+		return m.lostTransport(err)
 	}
 	m.mu.Lock()
 	streams := slices.Collect(maps.Values(m.streams))
@@ -290,9 +301,9 @@ func (m *Manager) readCause(err error) error {
 	// The peer may have hung up upon the last frame of a stream while the
 	// goroutine that sent it is still on its way to take the stream out.
 	if slices.ContainsFunc(streams, (*drpcstream.Stream).Live) {
-		return err
+		return m.lostTransport(err)
 	}
-	return errHangup
+	return m.lost(ErrHungUp)
 }
 
 // handleFrame gives one frame to whom it concerns. An error ends the

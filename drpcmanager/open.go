@@ -31,7 +31,7 @@ func (m *Manager) NewClientStream(ctx context.Context, rpc string, metadata []by
 // by the caller's receive, which must follow.
 func (m *Manager) NewUnaryStream(ctx context.Context, rpc string, metadata, request []byte) (*drpcstream.Stream, error) {
 	if limit := m.PeerLimit(); limit > 0 && len(request) > limit {
-		return nil, tooLarge("message of %d bytes exceeds the peer's limit of %d", len(request), limit)
+		return nil, drpcwire.Exhausted("message of %d bytes exceeds the peer's limit of %d", len(request), limit)
 	}
 	if m.fitsOneWrite(request) {
 		return m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request})
@@ -74,7 +74,7 @@ func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.S
 	for {
 		err := m.tryOpen(ctx, s, call)
 		if errors.Is(err, drpcwire.ErrFull) {
-			err = m.wr.Wait(s.Lane(), call.Size(), ctx.Done())
+			err = m.wr.Wait(s.Lane(), call.Size()+len(m.announcement), ctx.Done())
 			if err == nil {
 				continue
 			}
@@ -101,7 +101,7 @@ func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call drpcst
 	}
 	announce := m.peer.shouldAnnounce(m.opts.Multiplex)
 	if announce {
-		call.Settings = drpcwire.AppendSettings(nil, m.opts.settings())
+		call.Settings = m.announcement
 	}
 	if err := s.Open(m.nextID, call); err != nil {
 		return err

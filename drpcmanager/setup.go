@@ -33,6 +33,7 @@ type setups struct {
 	byID  map[uint64]*setup
 	bytes int         // sum of their sizes
 	timer *time.Timer // runs while there may be one to expire
+	over  bool        // the connection has ended
 }
 
 func (t *setups) init(m *Manager) { t.m = m }
@@ -50,7 +51,7 @@ func (t *setups) stop() {
 	if t.timer != nil {
 		t.timer.Stop()
 	}
-	t.byID, t.bytes = nil, 0
+	t.byID, t.bytes, t.over = nil, 0, true
 }
 
 // addLocked makes an entry, and starts the timer if it does not run.
@@ -96,7 +97,9 @@ func (t *setups) expire() {
 			continue
 		}
 		if left := setupTimeout - time.Since(s.since); left > 0 {
-			next = max(next, left)
+			if next == 0 || left < next {
+				next = left
+			}
 			continue
 		}
 		t.killLocked(id, s, drpcerr.WithCode(
@@ -134,6 +137,8 @@ func (m *Manager) addSetupFrame(fr drpcwire.Frame, more uint64) (o opening, ok b
 	id := fr.ID.Stream
 	s := t.byID[id]
 	switch {
+	case t.over:
+		return o, false, nil // the reader is still at what it has read
 	case fr.Kind != drpcwire.KindInvoke && fr.Kind != drpcwire.KindInvokeMetadata:
 		// Late, or the end of a stream that is still being opened.
 		if fr.Kind != drpcwire.KindMessage && fr.Kind != drpcwire.KindCloseSend {
@@ -190,11 +195,11 @@ func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uin
 		t.bytes += s.size() - before
 		switch {
 		case errors.Is(err, drpcwire.ErrTooLarge):
-			t.killLocked(id, s, tooLarge("%v of more than %d bytes", fr.Kind, limit))
+			t.killLocked(id, s, drpcwire.Exhausted("%v of more than %d bytes", fr.Kind, limit))
 		case err != nil:
 			return o, false, err
 		case t.bytes > maxSetupBytes:
-			t.killLocked(id, s, tooLarge("incomplete invokes of more than %d bytes", maxSetupBytes))
+			t.killLocked(id, s, drpcwire.Exhausted("incomplete invokes of more than %d bytes", maxSetupBytes))
 		}
 	}
 	if !last {
@@ -203,10 +208,6 @@ func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uin
 	o = opening{asm: s.asm, rpc: string(pkt.Data), metadata: s.metadata}
 	t.removeLocked(id)
 	return o, !s.dead, nil
-}
-
-func tooLarge(format string, args ...any) error {
-	return drpcerr.WithCode(errs.New(format, args...), drpcwire.CodeResourceExhausted)
 }
 
 // refuse tells the peer why its stream was not opened.

@@ -1,8 +1,10 @@
 package drpcmanager
 
 import (
+	"container/list"
 	"context"
 
+	"braid/drpcsignal"
 	"braid/drpcstream"
 )
 
@@ -15,26 +17,24 @@ type turn struct {
 	over    bool // no more turns: streams are opened freely
 	held    bool
 	stream  *drpcstream.Stream // which holds the turn; nil while its opener does
-	waiters []chan struct{}    // closed when the turn is handed over, or over
+	waiters list.List          // of chan struct{}, closed when the turn is handed over, or over
 	free    chan struct{}      // closed when the turn is free or over; made when asked for
 }
 
 // open ends the taking of turns.
 func (t *turn) open() {
 	t.over = true
-	for _, w := range t.waiters {
-		close(w)
+	for w := t.waiters.Front(); w != nil; w = t.waiters.Front() {
+		close(t.waiters.Remove(w).(chan struct{}))
 	}
-	t.waiters = nil
 	t.signalFree()
 }
 
 // release hands the turn to the next in line.
 func (t *turn) release() {
 	t.stream = nil
-	if len(t.waiters) > 0 {
-		close(t.waiters[0])
-		t.waiters = t.waiters[1:]
+	if w := t.waiters.Front(); w != nil {
+		close(t.waiters.Remove(w).(chan struct{}))
 		return
 	}
 	t.held = false
@@ -55,18 +55,6 @@ func (t *turn) signalFree() {
 	}
 }
 
-// forget takes a waiter out of the line; false means that it has been given the
-// turn meanwhile.
-func (t *turn) forget(w chan struct{}) bool {
-	for i, other := range t.waiters {
-		if other == w {
-			t.waiters = append(t.waiters[:i:i], t.waiters[i+1:]...)
-			return true
-		}
-	}
-	return false
-}
-
 // takeTurn waits until the caller may open a stream. A caller that then does
 // not open one must call giveTurn.
 func (m *Manager) takeTurn(ctx context.Context) error {
@@ -82,7 +70,7 @@ func (m *Manager) takeTurn(ctx context.Context) error {
 		return nil
 	}
 	w := make(chan struct{})
-	t.waiters = append(t.waiters, w)
+	place := t.waiters.PushBack(w)
 	m.mu.Unlock()
 
 	select {
@@ -90,10 +78,13 @@ func (m *Manager) takeTurn(ctx context.Context) error {
 		return nil // if it is because the connection has ended, opening tells
 	case <-ctx.Done():
 		m.mu.Lock()
-		if !t.forget(w) {
+		defer m.mu.Unlock()
+		select {
+		case <-w: // it has the turn meanwhile
 			t.release()
+		default:
+			t.waiters.Remove(place)
 		}
-		m.mu.Unlock()
 		return ctx.Err()
 	}
 }
@@ -123,8 +114,9 @@ func (m *Manager) Unblocked() <-chan struct{} {
 	return t.free
 }
 
+// closed is a channel that is closed.
 var closed = func() chan struct{} {
-	ch := make(chan struct{})
-	close(ch)
-	return ch
+	var ch drpcsignal.Chan
+	ch.Close()
+	return ch.Get()
 }()

@@ -101,6 +101,10 @@ func (m *Mux) Registered(rpc string) bool {
 	return ok
 }
 
+// Self returns the Mux. A type that embeds it has this method, too; by its result
+// it is told from the Mux itself.
+func (m *Mux) Self() drpc.Handler { return m }
+
 // HandleRPC handles one call. For a name that is not registered the error is a
 // drpc.ProtocolError.
 func (m *Mux) HandleRPC(stream drpc.Stream, rpc string) error {

@@ -1,6 +1,9 @@
 package drpcserver
 
-import "storj.io/drpc/drpcstats"
+import (
+	"storj.io/drpc"
+	"storj.io/drpc/drpcstats"
+)
 
 // maxStats bounds the names that are counted where the handler cannot tell which
 // ones exist. What comes after them is counted under the empty name.
@@ -10,13 +13,16 @@ const maxStats = 4096
 type registry interface {
 	// Registered reports whether there is an rpc of exactly this name.
 	Registered(rpc string) bool
+
+	// Self returns the handler that knows.
+	Self() drpc.Handler
 }
 
 // registered reports whether a call may be handed to the handler, as far as that
-// can be known.
+// can be known: a handler that embeds a registry may serve names of its own.
 func (s *Server) registered(rpc string) bool {
 	r, ok := s.handler.(registry)
-	return !ok || r.Registered(rpc)
+	return !ok || r.Self() != s.handler || r.Registered(rpc)
 }
 
 // Stats returns what was counted so far for each rpc: bytes of messages read

@@ -28,6 +28,7 @@ func (s *Stream) endLocked(o outcome) bool {
 	}
 	s.sendDone.Set(nil)
 	s.recvClosed = true
+	s.endCtx = o.ctx
 	s.dropHoldLocked()
 	next := Closed
 	if o.discard {
@@ -56,23 +57,29 @@ func (s *Stream) afterEnd(o outcome) {
 // more than once.
 func (s *Stream) finish() {
 	s.mu.Lock()
-	stop := s.stopWatch
+	stop, err := s.stopWatch, s.endCtx
 	s.stopWatch = nil
 	s.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
-	s.ctx.end(context.Canceled)
+	if err == nil {
+		err = context.Canceled
+	}
+	s.ctx.end(err)
 	s.fin.Set(nil)
 }
 
 // abandonLocked drops what a stream that has ended still has to deliver. It
 // reports whether the stream was Draining; the caller then calls finish.
-func (s *Stream) abandonLocked(recv error) bool {
+func (s *Stream) abandonLocked(o outcome) bool {
 	if s.State() != Draining {
 		return false
 	}
-	s.recv.discard(recv)
+	if s.endCtx == nil {
+		s.endCtx = o.ctx
+	}
+	s.recv.discard(o.recv)
 	return s.setState(Closed)
 }
 
@@ -87,22 +94,22 @@ func (s *Stream) sendClosedLocked() {
 	}
 }
 
-// tellLocked queues a last frame for the peer, behind what was gathered. It does
-// not wait for room: each stream has but a few of these. An error means that
-// the writer has stopped, so that there is no peer to tell.
+// tellLocked queues a last frame for the peer. It does not wait for room: each
+// stream has but a few of these. What was gathered goes before it if there is
+// room for that, and is dropped if not, or if the stream is canceled. An error
+// means that the writer has stopped, so that there is no peer to tell.
 func (s *Stream) tellLocked(kind drpcwire.Kind, data []byte) error {
 	if s.State() == Init {
 		return nil
 	}
+	if kind != drpcwire.KindCancel {
+		_, _ = s.flushLocked()
+	}
+	s.dropHoldLocked()
 	fr := drpcwire.Frame{ID: s.nextIDLocked(), Kind: kind, Done: true, Data: data}
 	fr.Control = kind == drpcwire.KindCancel
 	s.stats.AddWritten(uint64(len(data)))
-	if len(s.hold) == 0 {
-		return s.cfg.Writer.WriteControl(fr)
-	}
-	buf := drpcwire.AppendFrame(s.hold, fr)
-	s.dropHoldLocked()
-	return s.cfg.Writer.WriteControlEncoded(buf)
+	return s.cfg.Writer.WriteControl(fr)
 }
 
 // Announce queues the settings of this end under the stream's next message id.
@@ -123,7 +130,7 @@ func (s *Stream) Announce(settings []byte) bool {
 func (s *Stream) finishWith(kind drpcwire.Kind, data []byte, o outcome) error {
 	s.mu.Lock()
 	if s.term.IsSet() {
-		abandoned := o.discard && s.abandonLocked(o.recv)
+		abandoned := o.discard && s.abandonLocked(o)
 		s.mu.Unlock()
 		if abandoned {
 			s.finish()
@@ -138,10 +145,14 @@ func (s *Stream) finishWith(kind drpcwire.Kind, data []byte, o outcome) error {
 }
 
 // CloseSend tells the peer that this side sends no more messages. It waits for
-// a send in progress. It does nothing when sending is over already.
+// a send in progress, and for room for what was gathered under ManualFlush. It
+// does nothing when sending is over already.
 func (s *Stream) CloseSend() error {
 	s.write.Lock()
 	defer s.write.Unlock()
+	if err := s.flush(); err != nil && s.Live() {
+		return err
+	}
 	s.mu.Lock()
 	if s.sendErr != nil {
 		s.mu.Unlock()
@@ -177,8 +188,9 @@ func (s *Stream) Close() error {
 }
 
 // SendError ends the stream with an error for the peer, whose receives return
-// its text and code (drpcerr.Code) after all that was sent before. It does
-// nothing on a stream that has ended.
+// its text and code (drpcerr.Code) after all that was sent before; what is still
+// gathered under ManualFlush is dropped if there is no room for it at once. It
+// does nothing on a stream that has ended.
 func (s *Stream) SendError(serr error) error {
 	return s.finishWith(drpcwire.KindError, drpcwire.MarshalError(serr), outcome{
 		send: io.EOF, recv: errSentError, ctx: context.Canceled,
@@ -197,11 +209,6 @@ func (s *Stream) SendCancel(err error) (busy bool, _ error) {
 // stream was Closed already.
 func (s *Stream) Cancel(err error) (finished bool) {
 	finished = s.State() == Closed
-	s.mu.Lock()
-	if !s.term.IsSet() {
-		s.dropHoldLocked()
-	}
-	s.mu.Unlock()
 	_ = s.finishWith(drpcwire.KindCancel, drpcwire.AppendCancel(nil, cancelCode(err)), outcome{
 		send: err, recv: err, discard: true, ctx: contextError(err),
 	})
@@ -218,14 +225,6 @@ func (s *Stream) Lost(err error) {
 	if ended {
 		s.afterEnd(o)
 	}
-}
-
-// Refuse ends, on the server, a stream whose handler was never started, and
-// tells the peer that a retry is safe.
-func (s *Stream) Refuse() {
-	_ = s.finishWith(drpcwire.KindCancel, drpcwire.AppendCancel(nil, drpcwire.CancelRefused), outcome{
-		send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled,
-	})
 }
 
 // fail ends the stream because of what has arrived on it: messages before that
@@ -247,6 +246,12 @@ func (s *Stream) fail(err error) {
 // Where it has not, a client known to be braid gets Close, so that its sends
 // end; storj.io/drpc expects CloseSend in this place.
 func (s *Stream) Return(err error) error {
+	// What the handler has gathered under ManualFlush is sent as a send would,
+	// unless something that the handler has left running is sending.
+	if s.holding.Load() && s.write.TryLock() {
+		_ = s.flush() // an error is the end of the stream
+		s.write.Unlock()
+	}
 	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
 	if err != nil {
 		return s.finishWith(drpcwire.KindError, drpcwire.MarshalError(err), o)

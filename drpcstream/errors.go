@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 
-	"github.com/zeebo/errs"
-
 	"storj.io/drpc"
 	"storj.io/drpc/drpcerr"
 
@@ -34,13 +32,6 @@ type remoteClosed struct{}
 
 func (remoteClosed) Error() string { return "remote closed the stream" }
 func (remoteClosed) Unwrap() error { return io.EOF }
-
-// tooLarge is the error of a message over a limit.
-func tooLarge(what string, limit int) error {
-	return drpcerr.WithCode(
-		errs.New("%s exceeds the limit of %d bytes", what, limit),
-		drpcwire.CodeResourceExhausted)
-}
 
 // cancelError is what receives return after the peer's Cancel.
 func cancelError(code drpcwire.CancelCode) error {

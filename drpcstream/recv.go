@@ -42,9 +42,7 @@ func (s *Stream) RawRecv() ([]byte, error) {
 // acquire waits for the next message; read is held.
 func (s *Stream) acquire() ([]byte, error) {
 	if s.holding.Load() {
-		if err := s.flushForRecv(); err != nil {
-			return nil, err
-		}
+		s.flushForRecv()
 	}
 	data, err := s.recv.acquire(s.interrupt())
 	switch {
@@ -105,7 +103,7 @@ func (s *Stream) HandleFrame(fr drpcwire.Frame, more uint64) error {
 	switch {
 	case err == drpcwire.ErrTooLarge: //nolint:errorlint // returned as it is
 		s.asm = drpcwire.Assembler{} // frees what was gathered
-		s.fail(tooLarge("received message", s.cfg.Limit))
+		s.fail(drpcwire.Exhausted("received message exceeds the limit of %d bytes", s.cfg.Limit))
 		return nil
 	case err != nil:
 		return err

@@ -109,6 +109,7 @@ func (r *ring) growLocked() {
 		slots[i&uint32(len(slots)-1)] = r.slots[i&uint32(len(r.slots)-1)]
 	}
 	r.slots = slots
+	clear(r.firstSlots[:]) // so that nothing is kept by what is not used any more
 }
 
 // acquire returns the first message and lends its storage until release. It
@@ -177,6 +178,9 @@ func (r *ring) recycleLocked(storage []byte) {
 			r.spare = r.firstSpare[:0]
 		}
 		r.spare = append(r.spare, storage)
+		if len(r.spare) > len(r.firstSpare) {
+			clear(r.firstSpare[:])
+		}
 		r.spareBytes += n
 	default:
 		drpcwire.Release(storage)
@@ -226,11 +230,4 @@ func (r *ring) wakeReaderLocked() {
 		r.reading = false
 		r.arrived <- struct{}{}
 	}
-}
-
-// queued returns the number of messages that wait.
-func (r *ring) queued() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.lenLocked()
 }

@@ -11,6 +11,13 @@ import (
 
 func newRing() *ring { return new(ring) }
 
+// queued returns the number of messages that wait.
+func (r *ring) queued() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lenLocked()
+}
+
 func take(t *testing.T, r *ring) string {
 	t.Helper()
 	data, err := r.acquire(nil)

@@ -2,7 +2,6 @@ package drpcstream
 
 import (
 	"errors"
-	"strconv"
 	"sync"
 
 	"github.com/zeebo/errs"
@@ -28,8 +27,9 @@ func PutBuffer(buf *[]byte, opts Options) {
 }
 
 // MsgSend encodes the message and queues it. When it returns nil, the message
-// leaves in order with everything else on the connection; whether the peer
-// received it is known only from the peer.
+// leaves in order with everything else on the connection, unless the stream is
+// canceled before it does; whether the peer received it is known only from the
+// peer. Under ManualFlush it is kept until the stream is flushed.
 //
 // It waits while the connection or this stream has too much queued. After the
 // peer has ended the stream it returns io.EOF, and MsgRecv tells why; after the
@@ -65,20 +65,39 @@ func (s *Stream) RawFlush() error {
 }
 
 // flushForRecv sends what was gathered before the stream waits for an answer to
-// it. A send in progress does that itself when it is done; waiting for it here
-// could be waiting for the peer to receive what we are about to receive.
-func (s *Stream) flushForRecv() error {
-	if !s.write.TryLock() {
-		return nil
+// it. It does not wait: for room the peer may have to receive first, and it may
+// be waiting for us to do so.
+func (s *Stream) flushForRecv() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sendErr != nil {
+		return // what is gathered went with the end of sending
 	}
+	_, err := s.flushLocked()
+	switch {
+	case s.sending:
+		s.flushSoon = true // by the send in progress, when it is done
+	case err != nil && !s.flushSoon:
+		s.flushSoon = true
+		go s.flushLater()
+	}
+}
+
+// flushLater waits for room for what was gathered, on behalf of a receive. It
+// ends when that was sent, or when the stream has ended.
+func (s *Stream) flushLater() {
+	s.write.Lock()
 	defer s.write.Unlock()
-	return s.flush()
+	s.mu.Lock()
+	s.flushSoon = false
+	s.mu.Unlock()
+	_ = s.flush() // an error is the end of the stream, which the receive tells
 }
 
 // send splits the data into frames and queues them; write is held.
 func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	if limit := s.cfg.Owner.PeerLimit(); limit > 0 && len(data) > limit {
-		return tooLarge("message of "+strconv.Itoa(len(data))+" bytes", limit)
+		return drpcwire.Exhausted("message of %d bytes exceeds the peer's limit of %d", len(data), limit)
 	}
 	written := uint64(len(data))
 	fr := drpcwire.Frame{Kind: kind}
@@ -96,13 +115,22 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	return nil
 }
 
-// flush sends what was gathered; write is held.
-func (s *Stream) flush() error { return s.untilRoom(s.flushLocked) }
-
+// gathering reports whether a message that was just sent stays with what is
+// gathered: ManualFlush is on, and no receive has asked for a flush meanwhile.
 func (s *Stream) gathering() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.manual
+	soon := s.flushSoon
+	s.flushSoon = false
+	return s.manual && !soon
+}
+
+// flush sends what was gathered, if anything; write is held.
+func (s *Stream) flush() error {
+	if !s.holding.Load() {
+		return nil
+	}
+	return s.untilRoom(s.flushLocked)
 }
 
 // untilRoom calls try, with mu held, until it returns something other than
@@ -149,10 +177,13 @@ func (s *Stream) sendError(err error) error {
 func (s *Stream) queueLocked(fr *drpcwire.Frame) (need int, err error) {
 	if fr.ID.Message == 0 {
 		fr.ID = s.nextIDLocked()
+		s.sending = true
 	}
 	size := drpcwire.Size(*fr)
 	if !s.manual && len(s.hold) == 0 {
-		return size, s.cfg.Writer.TryWrite(&s.lane, *fr)
+		err := s.cfg.Writer.TryWrite(&s.lane, *fr)
+		s.sending = !fr.Done || err != nil
+		return size, err
 	}
 	if len(s.hold) > 0 && len(s.hold)+size > s.cfg.HoldSize {
 		if need, err := s.flushLocked(); err != nil {
@@ -161,6 +192,7 @@ func (s *Stream) queueLocked(fr *drpcwire.Frame) (need int, err error) {
 	}
 	s.hold = drpcwire.AppendFrame(s.hold, *fr)
 	s.holding.Store(true)
+	s.sending = !fr.Done
 	return 0, nil
 }
 

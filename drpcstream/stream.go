@@ -47,6 +47,9 @@ type Stream struct {
 	recvClosed bool              // the peer sends no more messages
 	hold       []byte            // frames gathered under ManualFlush
 	manual     bool              // ManualFlush is on
+	sending    bool              // a send has begun and not queued its last frame
+	flushSoon  bool              // a receive waits for what is gathered to be sent
+	endCtx     error             // what the context ends with; nil: context.Canceled
 	watched    bool              // the end of the parent context ends the stream
 	stopWatch  func() bool       // ends the watch over the parent context
 
@@ -196,9 +199,9 @@ func (s *Stream) Finished() <-chan struct{} { return s.fin.Signal() }
 // IsFinished reports whether the stream is in state Closed.
 func (s *Stream) IsFinished() bool { return s.fin.IsSet() }
 
-// SetManualFlush turns Options.ManualFlush on or off for this stream. Turning
-// it off sends nothing by itself: what was gathered leaves together with the
-// next message.
+// SetManualFlush turns Options.ManualFlush on or off for this stream, for the
+// sends that begin afterwards. Turning it off sends nothing by itself: what was
+// gathered leaves together with the next message.
 func (s *Stream) SetManualFlush(manual bool) {
 	s.mu.Lock()
 	s.manual = manual

@@ -49,6 +49,11 @@ func UnmarshalError(data []byte) error {
 	return drpcerr.WithCode(errors.New(string(data[8:])), binary.BigEndian.Uint64(data))
 }
 
+// Exhausted makes an error with the code CodeResourceExhausted.
+func Exhausted(format string, args ...any) error {
+	return drpcerr.WithCode(drpc.Error.New(format, args...), CodeResourceExhausted)
+}
+
 // CancelCode is the reason in the data of a KindCancel packet.
 type CancelCode uint64
 

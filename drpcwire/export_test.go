@@ -38,3 +38,17 @@ func (m *MuxWriter) Books() Books {
 	}
 	return b
 }
+
+// WriteControlEncoded is WriteControl for a number of bytes that is exact, where
+// WriteControl goes by an upper bound: what the bounds are tested with.
+func (m *MuxWriter) WriteControlEncoded(buf []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.admitControlLocked(len(buf)); err != nil {
+		return err
+	}
+	wake := len(m.buf) == 0
+	m.buf = append(m.buf, buf...)
+	m.accountLocked(nil, len(buf), wake)
+	return nil
+}

@@ -186,19 +186,6 @@ func (m *MuxWriter) WriteControl(frames ...Frame) error {
 	return nil
 }
 
-// WriteControlEncoded is WriteControl for frames that are encoded already.
-func (m *MuxWriter) WriteControlEncoded(buf []byte) error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.admitControlLocked(len(buf)); err != nil {
-		return err
-	}
-	wake := len(m.buf) == 0
-	m.buf = append(m.buf, buf...)
-	m.accountLocked(nil, len(buf), wake)
-	return nil
-}
-
 // admitControlLocked stops the writer when n more bytes exceed the queue's cap.
 func (m *MuxWriter) admitControlLocked(n int) error {
 	if m.err == nil && len(m.buf)+n > overflowFactor*m.max {

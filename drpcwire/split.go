@@ -5,12 +5,16 @@ package drpcwire
 const DefaultSplitSize = 64 << 10
 
 // SplitData cuts buf so that prefix has at most n bytes. Zero means
-// DefaultSplitSize; negative means that buf is not cut.
+// DefaultSplitSize; negative means that buf is not cut but at the largest length
+// a frame may have, 1 GiB.
 func SplitData(buf []byte, n int) (prefix, suffix []byte) {
 	if n == 0 {
 		n = DefaultSplitSize
 	}
-	if n < 0 || len(buf) <= n {
+	if n < 0 || n > maxFrameLength {
+		n = maxFrameLength
+	}
+	if len(buf) <= n {
 		return buf, nil
 	}
 	return buf[:n:n], buf[n:]
