@@ -149,7 +149,7 @@ func (s *Stream) finishWith(kind drpcwire.Kind, data []byte, o outcome) error {
 // does nothing when sending is over already.
 func (s *Stream) CloseSend() error {
 	s.write.Lock()
-	defer s.write.Unlock()
+	defer s.unlockWrite()
 	if err := s.flush(); err != nil && s.Live() {
 		return err
 	}
@@ -250,7 +250,7 @@ func (s *Stream) Return(err error) error {
 	// unless something that the handler has left running is sending.
 	if s.holding.Load() && s.write.TryLock() {
 		_ = s.flush() // an error is the end of the stream
-		s.write.Unlock()
+		s.unlockWrite()
 	}
 	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
 	if err != nil {

@@ -38,7 +38,7 @@ func PutBuffer(buf *[]byte, opts Options) {
 // the peer has said what it accepts.
 func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 	s.write.Lock()
-	defer s.write.Unlock()
+	defer s.unlockWrite()
 	buf := GetBuffer()
 	defer PutBuffer(buf, s.cfg.Options)
 	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
@@ -53,45 +53,53 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 // and for kinds other than KindMessage a tool for tests.
 func (s *Stream) RawWrite(kind drpcwire.Kind, data []byte) error {
 	s.write.Lock()
-	defer s.write.Unlock()
+	defer s.unlockWrite()
 	return s.send(kind, data)
 }
 
 // RawFlush sends what was gathered under ManualFlush.
 func (s *Stream) RawFlush() error {
 	s.write.Lock()
-	defer s.write.Unlock()
+	defer s.unlockWrite()
 	return s.flush()
 }
 
 // flushForRecv sends what was gathered before the stream waits for an answer to
 // it. It does not wait: for room the peer may have to receive first, and it may
-// be waiting for us to do so.
+// be waiting for us to do so. A send in progress does it when it is done.
 func (s *Stream) flushForRecv() {
+	s.flushSoon.Store(true)
+	if !s.write.TryLock() {
+		return // whoever holds the lock looks at flushSoon once it has let go
+	}
+	s.flushSoon.Store(false)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sendErr != nil {
-		return // what is gathered went with the end of sending
+	var err error
+	if s.sendErr == nil { // else what was gathered went with the end of sending
+		_, err = s.flushLocked()
 	}
-	_, err := s.flushLocked()
-	switch {
-	case s.sending:
-		s.flushSoon = true // by the send in progress, when it is done
-	case err != nil && !s.flushSoon:
-		s.flushSoon = true
+	s.mu.Unlock()
+	if errors.Is(err, drpcwire.ErrFull) {
 		go s.flushLater()
+		return
 	}
+	s.unlockWrite()
 }
 
-// flushLater waits for room for what was gathered, on behalf of a receive. It
-// ends when that was sent, or when the stream has ended.
+// flushLater waits for room for what was gathered, on behalf of a receive; it has
+// been given the write lock. It ends when that was sent or the stream has ended.
 func (s *Stream) flushLater() {
-	s.write.Lock()
-	defer s.write.Unlock()
-	s.mu.Lock()
-	s.flushSoon = false
-	s.mu.Unlock()
+	defer s.unlockWrite()
 	_ = s.flush() // an error is the end of the stream, which the receive tells
+}
+
+// unlockWrite ends a send. If a receive has come meanwhile that waits for what is
+// gathered to be sent, it sends that.
+func (s *Stream) unlockWrite() {
+	s.write.Unlock()
+	if s.flushSoon.Load() {
+		s.flushForRecv()
+	}
 }
 
 // send splits the data into frames and queues them; write is held.
@@ -115,14 +123,10 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	return nil
 }
 
-// gathering reports whether a message that was just sent stays with what is
-// gathered: ManualFlush is on, and no receive has asked for a flush meanwhile.
 func (s *Stream) gathering() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	soon := s.flushSoon
-	s.flushSoon = false
-	return s.manual && !soon
+	return s.manual
 }
 
 // flush sends what was gathered, if anything; write is held.
@@ -177,13 +181,10 @@ func (s *Stream) sendError(err error) error {
 func (s *Stream) queueLocked(fr *drpcwire.Frame) (need int, err error) {
 	if fr.ID.Message == 0 {
 		fr.ID = s.nextIDLocked()
-		s.sending = true
 	}
 	size := drpcwire.Size(*fr)
 	if !s.manual && len(s.hold) == 0 {
-		err := s.cfg.Writer.TryWrite(&s.lane, *fr)
-		s.sending = !fr.Done || err != nil
-		return size, err
+		return size, s.cfg.Writer.TryWrite(&s.lane, *fr)
 	}
 	if len(s.hold) > 0 && len(s.hold)+size > s.cfg.HoldSize {
 		if need, err := s.flushLocked(); err != nil {
@@ -192,7 +193,6 @@ func (s *Stream) queueLocked(fr *drpcwire.Frame) (need int, err error) {
 	}
 	s.hold = drpcwire.AppendFrame(s.hold, *fr)
 	s.holding.Store(true)
-	s.sending = !fr.Done
 	return 0, nil
 }
 

@@ -47,16 +47,16 @@ type Stream struct {
 	recvClosed bool              // the peer sends no more messages
 	hold       []byte            // frames gathered under ManualFlush
 	manual     bool              // ManualFlush is on
-	sending    bool              // a send has begun and not queued its last frame
-	flushSoon  bool              // a receive waits for what is gathered to be sent
 	endCtx     error             // what the context ends with; nil: context.Canceled
 	watched    bool              // the end of the parent context ends the stream
 	stopWatch  func() bool       // ends the watch over the parent context
 
-	holding atomic.Bool       // hold is not empty
-	term    drpcsignal.Signal // set when the stream has ended
-	left    drpcsignal.Signal // set when its connection knows that, after term
-	fin     drpcsignal.Signal // set when the stream is Closed, after left
+	holding   atomic.Bool // hold is not empty
+	flushSoon atomic.Bool // a receive wants it to be sent by who holds write
+
+	term drpcsignal.Signal // set when the stream has ended
+	left drpcsignal.Signal // set when its connection knows that, after term
+	fin  drpcsignal.Signal // set when the stream is Closed, after left
 
 	lane drpcwire.Lane // the stream's account with the writer
 }

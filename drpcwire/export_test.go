@@ -50,5 +50,6 @@ func (m *MuxWriter) WriteControlEncoded(buf []byte) error {
 	wake := len(m.buf) == 0
 	m.buf = append(m.buf, buf...)
 	m.accountLocked(nil, len(buf), wake)
+	m.control += len(buf)
 	return nil
 }

@@ -16,7 +16,7 @@ const (
 	// that a bulk sender puts no more than about a frame in front of a small call.
 	DefaultMaximumPendingPerStream = 64 << 10
 
-	// overflowFactor times the bound is what the queue may reach with frames
+	// overflowFactor times the bound is the most that may be pending of frames
 	// that do not wait for the bound. Their number is bounded by the live
 	// streams, so only a peer that makes us answer and does not read gets there.
 	overflowFactor = 8
@@ -81,6 +81,7 @@ type MuxWriter struct {
 
 	mu       sync.Mutex
 	buf      []byte        // pending: appended, not taken by the drain
+	control  int           // bytes in buf that did not wait for the bound
 	epoch    uint64        // counts how often the drain has taken buf
 	writing  bool          // the drain has taken a batch and not finished writing it
 	reserved int           // bytes granted to lanes that were woken and did not write yet
@@ -182,13 +183,15 @@ func (m *MuxWriter) WriteControl(frames ...Frame) error {
 	if err := m.admitControlLocked(Size(frames...)); err != nil {
 		return err
 	}
+	before := len(m.buf)
 	m.appendLocked(nil, frames)
+	m.control += len(m.buf) - before
 	return nil
 }
 
 // admitControlLocked stops the writer when n more bytes exceed the queue's cap.
 func (m *MuxWriter) admitControlLocked(n int) error {
-	if m.err == nil && len(m.buf)+n > overflowFactor*m.max {
+	if m.err == nil && m.control+n > overflowFactor*m.max {
 		m.stopLocked(m.wrap(ErrOverflow))
 		go m.onError(m.err)
 	}
@@ -385,6 +388,7 @@ func (m *MuxWriter) take() (batch []byte, ok bool) {
 	}
 	batch = m.buf
 	m.buf, m.spare = m.spare[:0], nil
+	m.control = 0
 	m.epoch++
 	m.writing = true
 	m.grantLocked()
