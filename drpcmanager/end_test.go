@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"storj.io/drpc/drpcmetadata"
 
 	"braid/drpcmanager"
 	"braid/drpcstream"
@@ -36,6 +39,7 @@ func TestAPeerThatHangsUpWithoutStreamsIsNoFailure(t *testing.T) { // F1
 		if !server.HungUp() {
 			t.Errorf("the connection ended by %v", server.Err())
 		}
+		lostTo(t, server.Err(), drpcmanager.ErrHungUp)
 		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
@@ -139,10 +143,10 @@ func TestCloseUnblocksEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		man, peer, own := newClient(t, drpcmanager.Options{})
 		known(t, man, peer)
+		streams := openMany(t, man, 40)
 		own.Limit(0)
 		var wg sync.WaitGroup
-		for i := range 40 {
-			s := open(t, man, t.Context(), "/rpc")
+		for i, s := range streams {
 			wg.Go(func() {
 				_, err := drpctest.Recv(s)
 				lostTo(t, err, drpcmanager.ErrClosed)
@@ -166,6 +170,18 @@ func TestCloseUnblocksEverybody(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 	})
+}
+
+// openMany opens streams, and returns when their Invokes have left: while one is
+// queued, a full frame of its stream has to wait for it.
+func openMany(t *testing.T, man *drpcmanager.Manager, n int) []*drpcstream.Stream {
+	t.Helper()
+	streams := make([]*drpcstream.Stream, n)
+	for i := range streams {
+		streams[i] = open(t, man, t.Context(), "/rpc")
+	}
+	synctest.Wait()
+	return streams
 }
 
 // What was sent before Close arrives, although nobody waited for it.
@@ -423,10 +439,10 @@ func TestACancelWakesAnOpenerThatWaitsForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		man, peer, own := newClient(t, drpcmanager.Options{})
 		known(t, man, peer)
+		streams := openMany(t, man, 40) // the total bound is 1 MiB
 		own.Limit(0)
 		var wg sync.WaitGroup
-		for range 40 { // the total bound is 1 MiB
-			s := open(t, man, t.Context(), "/rpc")
+		for _, s := range streams {
 			wg.Go(func() { _ = s.RawWrite(drpcwire.KindMessage, make([]byte, 200_000)) })
 		}
 		synctest.Wait()
@@ -446,4 +462,66 @@ func TestACancelWakesAnOpenerThatWaitsForRoom(t *testing.T) {
 		}
 		open(t, man, t.Context(), "/rpc")
 	})
+}
+
+// broken is a transport whose Read fails with an error of its own making.
+type broken struct{ err error }
+
+func (b broken) Read([]byte) (int, error)    { return 0, b.err }
+func (b broken) Write(p []byte) (int, error) { return len(p), nil }
+func (b broken) Close() error                { return nil }
+
+// Some transports' errors wrap those of contexts, or io.EOF. They are neither the
+// end of the caller's context nor the regular end of a stream.
+func TestATransportsErrorLooksLikeNothingElse(t *testing.T) {
+	for _, target := range []error{context.Canceled, context.DeadlineExceeded, io.EOF} {
+		man := drpcmanager.NewClient(broken{fmt.Errorf("transport: %w", target)}, drpcmanager.Options{})
+		<-man.Closed()
+		_, err := man.NewClientStream(t.Context(), "/rpc", nil)
+		lostTo(t, err, err)
+		if errors.Is(err, target) || !strings.Contains(err.Error(), "transport: "+target.Error()) {
+			t.Errorf("got %v, which matches %v", err, target)
+		}
+		_ = man.Close()
+	}
+}
+
+// A call that announces itself needs room for that, too: the opener waits for as
+// much as it needs, and neither spins nor loses its place.
+func TestAnOpenerWaitsForTheRoomOfItsAnnouncement(t *testing.T) {
+	metadata, err := drpcmetadata.Encode(nil, map[string]string{"key": "value"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The room that is left when the call comes: around what it needs, which is
+	// the bound of its five frames' headers and their data.
+	for left := 150; left < 220; left += 7 {
+		synctest.Test(t, func(t *testing.T) {
+			man, peer, own := newClient(t, drpcmanager.Options{Multiplex: drpcmanager.MultiplexAlways})
+			first := open(t, man, t.Context(), "/rpc")
+			peer.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 `+settings)
+			own.Limit(0)
+			_ = first.Close() // so that the next call announces again; the drain is stuck in it
+			synctest.Wait()
+			for pending := 0; pending < 1<<20-left; {
+				n := min(1<<20-left-pending, 1<<15)
+				if err := man.WriteRaw(make([]byte, n)); err != nil {
+					t.Fatal(err)
+				}
+				pending += n
+			}
+			opened := false
+			go func() {
+				_, err := man.NewUnaryStream(t.Context(), "/rpc", metadata, []byte("request"))
+				opened = err == nil
+			}()
+			synctest.Wait() // would not return while the opener spins
+			own.Limit(-1)
+			synctest.Wait()
+			if !opened {
+				t.Errorf("with %d bytes of room the call was not made", left)
+			}
+			_ = man.CloseNow(drpcmanager.ErrClosed)
+		})
+	}
 }

@@ -7,10 +7,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"storj.io/drpc"
 	"storj.io/drpc/drpcmetadata"
 
 	"braid/drpcmanager"
+	"braid/drpcstream"
 	"braid/drpcwire"
+	"braid/internal/drpctest"
 )
 
 func TestASplitInvokeWithMetadataOpensOneStream(t *testing.T) {
@@ -143,5 +146,50 @@ func TestAnInvokeThatStaysIncompleteIsRefusedInTime(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		peer.ExpectNothing()
+	})
+}
+
+// Each of several has its own ten seconds.
+func TestEachIncompleteInvokeExpiresAtItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, peer, _ := newServer(t, drpcmanager.Options{})
+		start := time.Now()
+		begin := []time.Duration{0, time.Second, 9 * time.Second, 9500 * time.Millisecond}
+		for i, at := range begin {
+			time.Sleep(at - time.Since(start))
+			peer.Send(fmt.Sprintf(`s%d m1 Invoke "/x" more`, i+1))
+		}
+		for i, at := range begin {
+			got, _ := peer.Next()
+			if !strings.HasPrefix(got, fmt.Sprintf("s%d m1 Error", i+1)) || time.Since(start) != at+10*time.Second {
+				t.Errorf("%.15s after %v, want stream %d after %v", got, time.Since(start), i+1, at+10*time.Second)
+			}
+		}
+	})
+}
+
+// The reader may still be at what it has read when the connection ends: nothing
+// of that is kept, and no timer runs on. The bubble would wait for it.
+func TestNothingIsSetUpOnAConnectionThatHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := drpctest.Pipe()
+		peer := drpctest.NewPeer(t, b)
+		var man *drpcmanager.Manager
+		man = drpcmanager.NewServer(t.Context(), a, drpcmanager.Options{}, drpcmanager.Hooks{
+			Handle: func(s *drpcstream.Stream, _ string) {
+				if s.ID() == 2 {
+					go man.CloseNow(drpcmanager.ErrClosed)
+					<-man.Closed()
+				}
+			},
+		})
+		start := time.Now()
+		peer.Send(`s1 m1 Invoke "/a"`, `s2 m1 Invoke "/b"`, `s3 m1 Invoke "/c" more`)
+		synctest.Wait()
+		_ = man.Close()
+		time.Sleep(time.Minute)
+		if !drpc.ClosedError.Has(man.Err()) || time.Since(start) != time.Minute {
+			t.Errorf("the connection ended by %v", man.Err())
+		}
 	})
 }

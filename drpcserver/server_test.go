@@ -428,3 +428,75 @@ func TestAStreamThatIsKeptAfterItsHandlerReturned(t *testing.T) {
 		t.Errorf("Recv: %v", err)
 	}
 }
+
+// typedNil is an error whose methods panic on a nil pointer, as returned by a
+// handler that declares its variable by the concrete type.
+type typedNil struct{ text string }
+
+func (e *typedNil) Error() string { return e.text }
+func (e *typedNil) Code() uint64  { return uint64(len(e.text)) }
+
+func TestAnErrorWhoseMethodsPanicIsAPanicOfItsHandler(t *testing.T) {
+	failing := func() error { var e *typedNil; return e }
+	service := &drpctest.Service{UpFn: func(drpc.Stream) error { return failing() }}
+	for name, h := range map[string]drpc.Handler{
+		"through the mux": drpctest.Register(t, drpcmux.New(), service),
+		"by itself":       handler(func(drpc.Stream, string) error { return failing() }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			conn, _ := serveOne(t, t.Context(), drpcserver.New(h))
+			err := conn.Invoke(t.Context(), drpctest.Up, drpctest.Enc{}, drpctest.Text("x"), new(drpctest.Msg))
+			if drpcerr.Code(err) != drpcwire.CodeInternal {
+				t.Errorf("got %v, code %d", err, drpcerr.Code(err))
+			}
+		})
+	}
+}
+
+// embedding serves a name of its own beside those of a mux.
+type embedding struct{ *drpcmux.Mux }
+
+func (e embedding) HandleRPC(stream drpc.Stream, rpc string) error {
+	if rpc == "/health" {
+		return drpctest.Send(stream, "well")
+	}
+	return e.Mux.HandleRPC(stream, rpc)
+}
+
+func TestAHandlerThatEmbedsAMuxServesNamesOfItsOwn(t *testing.T) {
+	mux := drpctest.Register(t, drpcmux.New(), &drpctest.Service{})
+	conn, _ := serveOne(t, t.Context(), drpcserver.NewWithOptions(embedding{mux}, drpcserver.Options{CollectStats: true}))
+	var out drpctest.Msg
+	if err := conn.Invoke(t.Context(), "/health", drpctest.Enc{}, drpctest.Text("?"), &out); err != nil || out.String() != "well" {
+		t.Errorf("got %q, %v", out.String(), err)
+	}
+	if got, err := drpctest.Call(t.Context(), conn, "x"); got != "x" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Handlers that add metadata for calls onward do so on a copy of what the
+// server's context has, also where the client has sent none.
+func TestHandlersMayAddMetadataToTheirContext(t *testing.T) {
+	service := &drpctest.Service{UnaryFn: func(ctx context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+		if md, _ := drpcmetadata.Get(ctx); len(md) != 1 {
+			return nil, errors.New("another call's metadata")
+		}
+		ctx = drpcmetadata.Add(ctx, "trace", in.String())
+		if md, _ := drpcmetadata.Get(ctx); md["trace"] != in.String() || md["host"] != "h" {
+			return nil, errors.New("wrong metadata")
+		}
+		return in, nil
+	}}
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+	conn, _ := serveOne(t, drpcmetadata.Add(t.Context(), "host", "h"), server)
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			if _, err := drpctest.Call(t.Context(), conn, strings.Repeat("x", i)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
