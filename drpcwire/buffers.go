@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// Storage for large messages is shared by all streams of the process and given
-// back to the garbage collector when nobody wants it: a stream that once had a
-// large message holds on to nothing.
+// Storage for messages that a stream does not keep itself is shared by all streams
+// of the process, and goes to the garbage collector when nobody wants it: a stream
+// that once had large messages, or many at once, holds on to little.
 const (
-	minClass = 16 // 64 KiB
+	minClass = 10 // 1 KiB
 	maxClass = 23 // 8 MiB; what is larger is not kept
 )
 
