@@ -71,7 +71,7 @@ func echo(tb testing.TB, c drpc.Conn, text string) bool {
 	tb.Helper()
 	got, err := drpctest.Call(context.Background(), c, text)
 	if err != nil || got != text {
-		tb.Errorf("got %s want %s: %s", answer(got, err), answer(text, nil), detail(err))
+		tb.Errorf("got %s want %s: %+v", answer(got, err), answer(text, nil), err)
 		return false
 	}
 	return true
@@ -82,5 +82,3 @@ func endless(stream drpc.Stream) error {
 	<-stream.Context().Done()
 	return stream.Context().Err()
 }
-
-func detail(err error) string { return fmt.Sprintf("%+v", err) }
