@@ -104,12 +104,24 @@ func (s *Stream) tellLocked(kind drpcwire.Kind, data []byte) error {
 	}
 	if kind != drpcwire.KindCancel {
 		_, _ = s.flushLocked()
+	} else if s.closeInsteadLocked() {
+		kind, data = drpcwire.KindClose, nil
 	}
 	s.dropHoldLocked()
 	fr := drpcwire.Frame{ID: s.nextIDLocked(), Kind: kind, Done: true, Data: data}
 	fr.Control = kind == drpcwire.KindCancel
 	s.stats.AddWritten(uint64(len(data)))
 	return s.cfg.Writer.WriteControl(fr)
+}
+
+// closeInsteadLocked reports whether a client's Cancel is better sent as Close.
+// storj.io/drpc hangs up if a Cancel reaches it while it writes its CloseSend,
+// which a Close there does not make it do. Where a side has closed already, the
+// two say the same: the handler's context ends, and its receives end with io.EOF
+// in any case. While both are open they do not, as a canceled upload would look
+// complete.
+func (s *Stream) closeInsteadLocked() bool {
+	return !s.cfg.Server && (s.sendErr != nil || s.recvClosed) && !s.cfg.Owner.PeerKnown()
 }
 
 // Announce queues the settings of this end under the stream's next message id.
