@@ -7,9 +7,11 @@ import (
 	"testing"
 
 	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
 
 	"braid/drpcmanager"
 	"braid/drpcstream"
+	"braid/drpcwire"
 	"braid/internal/drpctest"
 )
 
@@ -91,4 +93,14 @@ func open(t *testing.T, man *drpcmanager.Manager, ctx context.Context, rpc strin
 		t.Fatal(err)
 	}
 	return s
+}
+
+func resourceExhausted(err error) bool {
+	return err != nil && drpcerr.Code(err) == drpcwire.CodeResourceExhausted
+}
+
+// answerAtOnce is a handler that runs on the reader itself.
+func answerAtOnce(s *drpcstream.Stream, _ string) {
+	_ = drpctest.Send(s, "at once")
+	_ = s.Return(nil)
 }

@@ -31,8 +31,8 @@ func (s *Server) run(stream *drpcstream.Stream, rpc string) {
 		s.log(errs.New("handler of %q did not return: panic: %v\n%s", rpc, value, debug.Stack()))
 	}()
 	err := s.handle(stream, rpc)
-	_ = stream.Return(err) // likewise
-	returned = true        // now: the methods of the error are the handler's, too
+	_ = stream.Return(err) // an error means that the client is gone
+	returned = true        // not before: the methods of err are the handler's code, too
 }
 
 func (s *Server) handle(stream drpc.Stream, rpc string) error {

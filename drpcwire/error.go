@@ -12,7 +12,6 @@ import (
 // Error codes that braid itself sends. They have gRPC's numbers, as
 // drpcerr.Unimplemented has.
 const (
-	CodeCanceled          = 1
 	CodeDeadlineExceeded  = 4
 	CodeResourceExhausted = 8
 	CodeInternal          = 13
