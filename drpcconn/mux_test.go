@@ -192,13 +192,17 @@ func TestASlowHandlerIsNotFeltByOthers(t *testing.T) {
 	}}
 	isolated(t, service, func(conn drpc.Conn) {
 		var streams []drpc.Stream
+		var senders sync.WaitGroup
 		for range 50 {
 			stream := openStream(t, conn, drpctest.Up)
-			for range 15 {
-				if err := stream.MsgSend(&drpctest.Msg{Data: make([]byte, 60_000)}, drpctest.Enc{}); err != nil {
-					t.Fatal(err)
+			senders.Go(func() { // parks for credit
+				for range 15 {
+					if err := stream.MsgSend(&drpctest.Msg{Data: make([]byte, 60_000)}, drpctest.Enc{}); err != nil {
+						t.Error(err)
+					}
 				}
-			}
+				_ = stream.CloseSend()
+			})
 			streams = append(streams, stream)
 		}
 		for i := range 1000 {
@@ -207,8 +211,8 @@ func TestASlowHandlerIsNotFeltByOthers(t *testing.T) {
 			}
 		}
 		close(release)
+		senders.Wait()
 		for _, stream := range streams {
-			_ = stream.CloseSend()
 			if got, err := drpctest.Recv(stream); len(got) != 15*60_000 || err != nil {
 				t.Errorf("got %d bytes, %v", len(got), err)
 			}

@@ -9,6 +9,7 @@ import (
 	"storj.io/drpc/drpcstats"
 
 	"braid/drpcstream"
+	"braid/drpcwire"
 )
 
 // invoke is a stream that has been opened and whose handler is to be started.
@@ -33,32 +34,47 @@ func (m *Manager) accept(id uint64, o opening) {
 		stats = m.hooks.Stats(o.rpc)
 	}
 	s := drpcstream.New(ctx, &m.config, stats)
-	s.Accept(id, o.asm)
+	s.Accept(id, o.asm, o.deadline)
 
 	m.mu.Lock()
-	ended := m.err != nil
-	if !ended {
+	ended, draining := m.err != nil, m.drain.own
+	if !ended && !draining {
 		m.addLocked(s)
+		if id > m.lastTaken.Load() {
+			m.lastTaken.Store(id)
+		}
 	}
 	m.mu.Unlock()
-	if ended {
-		return // nobody has seen the stream
-	}
-	if m.accepted {
+	switch {
+	case ended:
+		s.Lost(m.Err()) // nobody has seen the stream
+	case draining:
+		m.refuseDraining(id)
+		s.Lost(m.lost(ErrShutdown))
+	case m.accepted:
 		m.handOn()
-		m.hooks.Handle(s, o.rpc)
-		return
+		m.start(invoke{s, o.rpc})
+	default:
+		m.accepted = true
+		m.held = &invoke{stream: s, rpc: o.rpc}
 	}
-	m.accepted = true
-	m.held = &invoke{stream: s, rpc: o.rpc}
 }
 
 // handOn gives the Invoke that is held back, if there is one, to the server.
 func (m *Manager) handOn() {
 	if h := m.held; h != nil {
 		m.held = nil
-		m.hooks.Handle(h.stream, h.rpc)
+		m.start(*h)
 	}
+}
+
+// refuseDraining refuses a stream because this end takes no more.
+func (m *Manager) refuseDraining(id uint64) {
+	if m.known.Load() {
+		_ = m.wr.WriteControl(refusal(id)) // an error ends the connection by itself
+		return
+	}
+	m.refuse(id, errRefused("the server is shutting down"))
 }
 
 // streamContext returns the parent of a stream's context: that of the connection,
@@ -75,11 +91,28 @@ func (m *Manager) streamContext(metadata []byte) (context.Context, error) {
 	if len(metadata) == 0 {
 		return ctx, nil
 	}
+	if limit := m.opts.Limits.metadataPairs(); countPairs(metadata) > limit {
+		return nil, drpcwire.Exhausted("metadata of more than %d pairs", limit)
+	}
 	pairs, err := drpcmetadata.Decode(metadata)
 	if err != nil {
 		return nil, drpc.ProtocolError.New("metadata: %v", err)
 	}
 	return drpcmetadata.AddPairs(ctx, pairs), nil
+}
+
+// countPairs returns how many pairs encoded metadata has, so that no map is made of
+// too many. What is malformed is not counted; decoding tells.
+func countPairs(metadata []byte) (n int) {
+	for len(metadata) > 0 {
+		rem, length, ok, err := drpcwire.ReadVarint(metadata[1:])
+		if !ok || err != nil || length > uint64(len(rem)) {
+			return n
+		}
+		n++
+		metadata = rem[length:]
+	}
+	return n
 }
 
 // withoutMetadata hides one map of metadata. Its key is private to drpcmetadata,

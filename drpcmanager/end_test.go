@@ -25,7 +25,7 @@ func known(t *testing.T, man *drpcmanager.Manager, peer *drpctest.Peer) *drpcstr
 	t.Helper()
 	s := open(t, man, t.Context(), "/rpc")
 	peer.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 `+settings)
-	peer.Send(`s1 m1 ` + settings)
+	peer.Send(`s1 m1 Settings "\x01\x01" ctl`) // without a window: nobody waits for credit
 	synctest.Wait()
 	return s
 }

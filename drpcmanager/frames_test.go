@@ -62,8 +62,11 @@ func TestTheIdsOfAKnownClientRiseAndAreOdd(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				man, peer, _ := newServer(t, drpcmanager.Options{})
 				peer.Send(`s1 m1 Invoke "/rpc"`, `s1 m2 `+settings)
-				peer.Expect(`s1 m1 ` + settings)
+				peer.Expect(`s1 m1 ` + serverSettings)
 				peer.Send(frames...)
+				if why, _ := peer.Next(); !strings.HasPrefix(why, "s0 m0 GoAway") || !strings.Contains(why, "protocol error") {
+					t.Errorf("the peer is told %s", why)
+				}
 				peer.ExpectClosed()
 				protocolError(t, man)
 			})

@@ -1,8 +1,13 @@
 package drpcmanager
 
 import (
+	"maps"
+	"slices"
+	"time"
+
 	"storj.io/drpc"
 
+	"braid/drpcstream"
 	"braid/drpcwire"
 )
 
@@ -64,28 +69,83 @@ func (m *Manager) handleSettings(fr drpcwire.Frame, more uint64) error {
 	if err != nil {
 		return err
 	}
-	m.peerLimit.Store(int64(s.MaxMessage))
-	m.known.Store(true)
+	if m.known.Load() {
+		m.setPeer(s)
+		if m.server && s.Flags&drpcwire.FlagKnowsPeer != 0 && !m.strict {
+			m.strict = true
+			return nil
+		}
+		return m.idleFrame(fr) // it may say it again, but not for ever
+	}
+	// What this end sends keeps to its credit from here on. Then it tells the peer
+	// so, behind all that was sent before; and then it grants.
+	streams := m.setPeer(s)
+	_, window := m.Windows()
+	for _, stream := range streams {
+		stream.StartSending(window)
+	}
 	if m.server {
 		m.answerSettings(fr.ID.Stream)
-		return nil
+	} else {
+		m.strict = true // the server has known before it sent anything
+		m.acknowledge()
 	}
+	m.wr.Interleave()
+	own, _ := m.Windows()
+	for _, stream := range streams {
+		stream.StartReceiving(own)
+	}
+	m.pinger.start(!m.server)
 	m.mu.Lock()
-	m.peer.state = peerKnown
-	m.turn.open()
+	m.sayGoAwayLocked()
 	m.mu.Unlock()
 	return nil
 }
 
+// acknowledge tells the server that this end knows it.
+func (m *Manager) acknowledge() {
+	s := m.opts.settings(m.server)
+	s.Flags |= drpcwire.FlagKnowsPeer
+	// An error means that the writer has stopped; the connection ends by that.
+	_ = m.wr.WriteFirst(drpcwire.SettingsFrame(drpcwire.ID{}, drpcwire.AppendSettings(nil, s)))
+}
+
+// setPeer notes what the peer is, and returns the streams that are open.
+func (m *Manager) setPeer(s drpcwire.Settings) []*drpcstream.Stream {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.peerLimit.Store(int64(s.MaxMessage))
+	own := int64(m.opts.Window.initial())
+	switch {
+	case m.known.Load() && m.ownWindow.Load() == 0: // without flow control it stays
+	case own > 0 && s.Window > 0:
+		m.ownWindow.Store(own)
+		m.peerWindow.Store(int64(s.Window)) // of the streams that are opened from here on
+	}
+	m.known.Store(true)
+	if !m.server {
+		m.peer.state = peerKnown
+		limit := unlimited
+		if s.Streams > 0 {
+			limit = int(s.Streams)
+		}
+		m.turns.setLimit(limit)
+	}
+	return slices.Collect(maps.Values(m.streams))
+}
+
+// Windows implements drpcstream.Owner.
+func (m *Manager) Windows() (own, peer int64) { return m.ownWindow.Load(), m.peerWindow.Load() }
+
+// RoundTrip implements drpcstream.Owner.
+func (m *Manager) RoundTrip() time.Duration { return m.pinger.measured() }
+
 // answerSettings announces this end on the stream on which the peer did, or as
 // if on it where it has ended.
 func (m *Manager) answerSettings(stream uint64) {
-	m.mu.Lock()
-	s := m.streams[stream]
-	m.mu.Unlock()
-	if s != nil && s.Announce(m.announcement) {
+	if s := m.stream(stream); s != nil && s.Announce(m.announcement) {
 		return
 	}
 	// An error means that the writer has stopped; the connection ends by that.
-	_ = m.wr.WriteControl(drpcwire.SettingsFrame(drpcwire.ID{Stream: stream, Message: 1}, m.announcement))
+	_ = m.wr.WriteFirst(drpcwire.SettingsFrame(drpcwire.ID{Stream: stream, Message: 1}, m.announcement))
 }

@@ -253,7 +253,7 @@ func TestTheServerAnswersOnTheStreamBeforeAnythingElse(t *testing.T) {
 		})
 		defer man.CloseNow(drpcmanager.ErrClosed)
 		peer.Send(`s1 m1 Invoke "/rpc"`, `s1 m2 `+settings)
-		peer.Expect(`s1 m1 `+settings, `s1 m2 Message "at once"`, `s1 m3 Close`)
+		peer.Expect(`s1 m1 `+serverSettings, `s1 m2 Message "at once"`, `s1 m3 Close`)
 	})
 }
 
@@ -267,7 +267,7 @@ func TestTheServerAnswersAnAnnouncementThatComesLate(t *testing.T) {
 		_ = acc.get(t, 0).Return(nil)
 		peer.Expect(`s1 m1 CloseSend`) // as stock does: the client is not known
 		peer.Send(`s1 m2 ` + settings)
-		peer.Expect(`s1 m1 ` + settings)
+		peer.Expect(`s1 m1 ` + serverSettings)
 		if !man.PeerKnown() {
 			t.Error("the client is not known")
 		}

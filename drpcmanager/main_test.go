@@ -17,8 +17,12 @@ import (
 
 func TestMain(m *testing.M) { drpctest.Main(m) }
 
-// settings is what this version says of itself: version 1, messages of 4 MiB.
-const settings = `Settings "\x01\x01\x04\x80\x80\x80\x02" ctl`
+// settings is what a client says of itself: version 1, a window of 64 KiB, messages
+// of 4 MiB. A server adds that it takes 1,024 streams.
+const (
+	settings       = `Settings "\x01\x01\x02\x80\x80\x04\x04\x80\x80\x80\x02" ctl`
+	serverSettings = `Settings "\x01\x01\x02\x80\x80\x04\x03\x80\b\x04\x80\x80\x80\x02" ctl`
+)
 
 // newClient starts a client against a peer that is driven by hand.
 func newClient(t *testing.T, opts drpcmanager.Options) (*drpcmanager.Manager, *drpctest.Peer, *drpctest.End) {

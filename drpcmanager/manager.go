@@ -48,6 +48,10 @@ type Manager struct {
 	ids      idWindow // server: ids that were opened
 	held     *invoke  // server: the first Invoke, while it is held back
 	accepted bool     // server: there was a first Invoke
+	strict   bool     // the peer knows of its credit and must keep to it
+
+	idleFrames bucket     // frames that achieve nothing
+	pings      pingsTaken // pings of the peer
 
 	setups setups // server: Invokes that are incomplete; has a lock of its own
 
@@ -57,12 +61,27 @@ type Manager struct {
 	closing bool                          // Close was called
 	nextID  uint64                        // client: of the next stream
 	peer    peer                          // client: what is known of the other end
-	turn    turn                          // client: who may open a stream
+	turns   turns                         // client: who may open a stream
+	drain   drain                         // how far a planned end has come
 	idle    *time.Timer                   // server: for InactivityTimeout
 	idledAt time.Time                     // server: since when no stream is live, if none is
 
-	known     atomic.Bool  // the peer has announced itself
-	peerLimit atomic.Int64 // its largest message; 0 if it did not say
+	handlers   handlers    // server: those that run, and that may not yet
+	frameTimer *time.Timer // for Limits.FrameTimeout; made when first needed
+
+	known      atomic.Bool   // the peer has announced itself
+	peerLimit  atomic.Int64  // its largest message; 0 if it did not say
+	ownWindow  atomic.Int64  // initial windows; 0 where credit is not in force
+	peerWindow atomic.Int64  // set with mu held, like ownWindow
+	opened     atomic.Uint64 // client: nextID
+	lastTaken  atomic.Uint64 // server: the highest id that was accepted
+	frameWatch atomic.Bool   // frameTimer runs
+	late       late          // allowance for frames of streams that have ended
+
+	budget *drpcstream.Budget // what the windows of the streams may grow by
+	pinger pinger
+
+	draining drpcsignal.Signal // set when either end takes no more streams
 
 	term     drpcsignal.Signal // set with err
 	ended    drpcsignal.Signal // set when terminate is through; its error is that of closing the transport
@@ -82,7 +101,10 @@ type Hooks struct {
 // NewClient starts a connection whose streams are opened on this end.
 func NewClient(tr drpc.Transport, opts Options) *Manager {
 	m := &Manager{tr: tr, opts: opts, nextID: 1}
-	m.turn.over = opts.Multiplex == MultiplexAlways
+	m.turns.limit = 1
+	if opts.Multiplex == MultiplexAlways {
+		m.turns.limit = unlimited
+	}
 	return start(m)
 }
 
@@ -92,6 +114,7 @@ func NewClient(tr drpc.Transport, opts Options) *Manager {
 func NewServer(ctx context.Context, tr drpc.Transport, opts Options, hooks Hooks) *Manager {
 	m := &Manager{tr: tr, opts: opts, server: true, ctx: ctx, hooks: hooks}
 	m.metadata, _ = drpcmetadata.Get(ctx)
+	m.handlers.limit = opts.Limits.streams()
 	return start(m)
 }
 
@@ -99,21 +122,31 @@ func start(m *Manager) *Manager {
 	m.streams = make(map[uint64]*drpcstream.Stream)
 	m.readDone = make(chan struct{})
 	m.rd = drpcwire.NewReaderWithOptions(m.tr, m.opts.Reader)
+	m.rd.OnPartial(m.watchFrame)
 	m.wr = drpcwire.NewMuxWriter(m.tr, drpcwire.MuxWriterOptions{
-		WrapError: m.lostTransport,
-		OnError:   m.terminate,
+		WrapError:    m.lostTransport,
+		OnError:      m.writeFailed,
+		WriteTimeout: m.opts.Limits.write(),
 	})
+	m.budget = drpcstream.NewBudget(int64(m.opts.Window.budget()), int64(m.opts.Window.maximum()))
+	m.idleFrames = newBucket(m.opts.Limits.idleFrames(), m.opts.Limits.idlePerSecond())
+	m.pinger.m, m.pinger.interval = m, m.opts.Keepalive.interval(m.server)
+	m.pinger.timeout = m.opts.Keepalive.timeout()
 	m.config = drpcstream.Config{
 		Owner:     m,
 		Writer:    m.wr,
 		Transport: m.tr,
 		Server:    m.server,
 		Limit:     m.opts.Reader.Limit(),
+		Budget:    m.budget,
 		HoldSize:  m.opts.holdSize(),
 		Options:   m.opts.Stream,
 	}
-	m.announcement = drpcwire.AppendSettings(nil, m.opts.settings())
+	m.announcement = drpcwire.AppendSettings(nil, m.opts.settings(m.server))
 	m.setups.init(m)
+	if err := m.opts.check(m.server); err != nil {
+		m.terminate(m.lost(err))
+	}
 	if m.server && m.opts.InactivityTimeout > 0 {
 		m.mu.Lock() // the timer may fire before the assignment
 		m.idledAt = time.Now()
@@ -216,13 +249,17 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 	m.err = err
 	streams := slices.Collect(maps.Values(m.streams))
 	clear(m.streams)
-	m.turn.open()
-	if m.idle != nil {
-		m.idle.Stop()
+	m.turns.end()
+	m.handlers.waiting = nil
+	for _, timer := range []*time.Timer{m.idle, m.frameTimer} {
+		if timer != nil {
+			timer.Stop()
+		}
 	}
 	return func() {
 		m.wr.Stop(err)
 		m.setups.stop()
+		m.pinger.stop()
 		m.term.Set(err)
 		for _, s := range streams {
 			s.Lost(err)
@@ -231,12 +268,26 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 	}
 }
 
-// errLocked returns why no stream can be opened, or nil.
-func (m *Manager) errLocked() error {
-	if m.err == nil && m.closing {
+// refusalLocked returns why no stream can be opened, or nil.
+func (m *Manager) refusalLocked() error {
+	switch {
+	case m.err != nil:
+		return m.err
+	case m.closing:
 		return m.lost(ErrClosed)
+	case m.drain.own:
+		return errRefused("the connection is being shut down")
+	case m.drain.peer:
+		return errRefused("the peer takes no more calls")
 	}
-	return m.err
+	return nil
+}
+
+// stream returns the live stream of this id, or nil.
+func (m *Manager) stream(id uint64) *drpcstream.Stream {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.streams[id]
 }
 
 // addLocked makes a stream live.
@@ -255,10 +306,12 @@ func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 		return // it was never opened, or its connection has ended
 	}
 	delete(m.streams, s.ID())
+	m.late.streamEnded(s)
 	if !m.server {
 		m.peer.streamEnded(s.ID())
-		m.turn.ended(s)
+		m.turns.release()
 	}
+	m.checkIdleLocked()
 	if m.idle != nil && len(m.streams) == 0 && m.err == nil {
 		m.idledAt = time.Now()
 		m.idle.Reset(m.opts.InactivityTimeout)
@@ -267,26 +320,59 @@ func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 
 // read is the reader. It blocks in the transport's Read and, while a peer
 // without flow control has filled the queue of a stream, on that stream. It
-// never waits for anything to be written.
+// never waits for anything to be written, until it has read the last.
 func (m *Manager) read() {
 	defer close(m.readDone)
 	for {
 		if m.rd.Buffered() == 0 {
 			m.handOn()
 		}
-		held := m.held != nil
+		held, continued := m.held != nil, m.rd.Remaining() > 0
 		fr, err := m.rd.ReadFrame()
-		if err == nil {
-			err = m.handleFrame(fr, m.rd.Remaining())
+		handled := err == nil
+		if handled {
+			err = m.handleFrame(fr, m.rd.Remaining(), continued)
 		}
 		if held {
 			m.handOn()
 		}
 		if err != nil {
+			if handled {
+				m.tellWhy(err)
+			}
 			m.terminate(m.readError(err))
 			return
 		}
 	}
+}
+
+// tellWhy tells a peer that is known what it has done wrong, as far as it listens.
+func (m *Manager) tellWhy(err error) {
+	if !m.known.Load() {
+		return
+	}
+	m.goAway(err)
+	stop := make(chan struct{})
+	defer time.AfterFunc(closeFlush, func() { close(stop) }).Stop()
+	_ = m.wr.Flush(stop) // an error means that there is no one to tell
+}
+
+// writeFailed is called when the writer has stopped by itself. Where the transport
+// has failed, what the peer has sent before may still be there to be read: its last
+// answers, and why it has closed.
+func (m *Manager) writeFailed(err error) {
+	if errors.Is(err, drpcwire.ErrOverflow) || errors.Is(err, drpcwire.ErrWriteTimeout) {
+		m.terminate(err)
+		return
+	}
+	timer := time.NewTimer(closeFlush)
+	defer timer.Stop()
+	select {
+	case <-m.readDone: // it ends the connection by itself
+	case <-m.term.Signal():
+	case <-timer.C:
+	}
+	m.terminate(err)
 }
 
 // readError makes the error of a connection whose reading has failed. It tells a
@@ -296,8 +382,11 @@ func (m *Manager) readError(err error) error {
 		return m.lostTransport(err)
 	}
 	m.mu.Lock()
-	streams := slices.Collect(maps.Values(m.streams))
+	streams, why := slices.Collect(maps.Values(m.streams)), m.drain.why
 	m.mu.Unlock()
+	if why != nil {
+		return m.lost(why)
+	}
 	// The peer may have hung up upon the last frame of a stream while the
 	// goroutine that sent it is still on its way to take the stream out.
 	if slices.ContainsFunc(streams, (*drpcstream.Stream).Live) {
@@ -307,17 +396,14 @@ func (m *Manager) readError(err error) error {
 }
 
 // handleFrame gives one frame to whom it concerns. An error ends the
-// connection. more is the number of bytes of the frame still to come.
-func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64) error {
+// connection. more is the number of bytes of the frame still to come; continued
+// says that it is not the first piece of its frame.
+func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64, continued bool) error {
 	if fr.Kind == 0 || fr.Kind > drpcwire.KindInvokeMetadata {
-		switch {
-		case !fr.Control:
+		if !fr.Control {
 			return drpc.ProtocolError.New("unknown kind (%v)", fr)
-		case fr.Kind == drpcwire.KindSettings:
-			return m.handleSettings(fr, more)
-		default:
-			return nil // of a later version, or of CockroachDB's fork
 		}
+		return m.handleControl(fr, more, continued)
 	}
 	if fr.ID.Stream == 0 || fr.ID.Message == 0 {
 		return drpc.ProtocolError.New("id 0 (%v)", fr)
@@ -330,12 +416,26 @@ func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64) error {
 	}
 	m.mu.Unlock()
 
+	if !fr.Done && len(fr.Data) == 0 && more == 0 {
+		if err := m.idleFrame(fr); err != nil {
+			return err
+		}
+	}
 	switch {
 	case s != nil:
-		return s.HandleFrame(fr, more)
+		return s.HandleFrame(drpcstream.Arrival{Frame: fr, More: more, Continued: continued, Strict: m.strict})
+	case continued && fr.Kind == drpcwire.KindMessage:
+		return nil // it was counted with its first piece
 	case m.server:
 		return m.setupFrame(fr, more)
 	default:
-		return m.refuseStream(fr)
+		return m.refuseStream(fr, more)
 	}
+}
+
+// Flow returns what the connection's windows have grown by, in bytes, and what has
+// become of all credit on its streams that are finished. It is for those who look
+// for a leak.
+func (m *Manager) Flow() (grown int64, totals drpcstream.Totals) {
+	return m.budget.Used(), m.budget.Totals()
 }

@@ -34,7 +34,10 @@ func (m *Manager) NewUnaryStream(ctx context.Context, rpc string, metadata, requ
 		return nil, drpcwire.Exhausted("message of %d bytes exceeds the peer's limit of %d", len(request), limit)
 	}
 	if m.fitsOneWrite(request) {
-		return m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request})
+		s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request})
+		if err != errNotUnary { //nolint:errorlint // from open itself
+			return s, err
+		}
 	}
 	s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata})
 	if err != nil {
@@ -56,7 +59,11 @@ func (m *Manager) NewUnaryStream(ctx context.Context, rpc string, metadata, requ
 // fitsOneWrite reports whether the request is small enough to go with its Invoke.
 func (m *Manager) fitsOneWrite(request []byte) bool {
 	_, rest := drpcwire.SplitData(request, m.opts.Stream.SplitSize)
-	return rest == nil && len(request) <= drpcwire.DefaultMaximumPendingPerStream/2
+	most := drpcwire.DefaultMaximumPendingPerStream / 2
+	if _, window := m.Windows(); window > 0 {
+		most = min(most, int(window)-drpcwire.FrameCost)
+	}
+	return rest == nil && len(request) <= most
 }
 
 // open takes the turn, waits for room in the writer and opens the stream.
@@ -70,6 +77,7 @@ func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.S
 	if err := m.takeTurn(ctx); err != nil {
 		return nil, err
 	}
+	call.Deadline, _ = ctx.Deadline()
 	s := drpcstream.New(ctx, &m.config, nil)
 	for {
 		err := m.tryOpen(ctx, s, call)
@@ -93,11 +101,14 @@ func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.S
 func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := m.errLocked(); err != nil {
+	if err := m.refusalLocked(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if _, window := m.Windows(); call.Unary && window > 0 && len(call.Message)+drpcwire.FrameCost > int(window) {
+		return errNotUnary
 	}
 	announce := m.peer.shouldAnnounce(m.opts.Multiplex)
 	if announce {
@@ -109,10 +120,8 @@ func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call drpcst
 	if announce {
 		m.peer.announced = m.nextID
 	}
-	if !m.turn.over {
-		m.turn.stream = s
-	}
 	m.nextID += 2
+	m.opened.Store(m.nextID)
 	m.addLocked(s)
 	return nil
 }
@@ -120,13 +129,19 @@ func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call drpcst
 // refuseStream answers a frame of a stream that is not live, on a client. Most
 // are late, and dropped. A stream that the server tries to open is refused
 // where the peer is known, so that it understands the answer.
-func (m *Manager) refuseStream(fr drpcwire.Frame) error {
-	if fr.Kind != drpcwire.KindInvoke || !fr.Done || fr.ID.Stream%2 == 1 || !m.known.Load() {
-		return nil
+func (m *Manager) refuseStream(fr drpcwire.Frame, more uint64) error {
+	switch {
+	case fr.ID.Stream%2 == 1 && fr.ID.Stream < m.opened.Load():
+		return m.lateFrame(fr, more)
+	case fr.Kind == drpcwire.KindInvoke && fr.Done && fr.ID.Stream%2 == 0 && m.known.Load():
+		_ = m.wr.WriteControl(refusal(fr.ID.Stream)) // an error ends the connection by itself
 	}
-	_ = m.wr.WriteControl(refusal(fr.ID.Stream)) // an error ends the connection by itself
-	return nil
+	return m.idleFrame(fr)
 }
+
+// errNotUnary is returned by tryOpen where the peer has become known meanwhile, and
+// gives less credit than the call needs at once.
+var errNotUnary = errors.New("more than the initial window")
 
 // refusal is the frame that refuses a stream which this end never took.
 func refusal(stream uint64) drpcwire.Frame {

@@ -32,6 +32,13 @@ type Options struct {
 	// no limit. It has no effect on a client.
 	InactivityTimeout time.Duration
 
+	// Window configures flow control, which is in force between two ends that are
+	// braid. Keepalive says when a silent connection is given up. Limits bounds
+	// what a peer may make this end hold.
+	Window    Window
+	Keepalive Keepalive
+	Limits    Limits
+
 	// Multiplex says when a client may have several streams open at once. It
 	// has no effect on a server, which takes interleaved streams from anybody.
 	Multiplex Multiplex
@@ -76,11 +83,15 @@ func (o Options) holdSize() int {
 	return o.WriterBufferSize
 }
 
-// settings is what this end says of itself. There is no window among it: this
-// version offers no flow control, and a peer must not wait for credit.
-func (o Options) settings() drpcwire.Settings {
-	return drpcwire.Settings{
+// settings is what this end says of itself.
+func (o Options) settings(server bool) drpcwire.Settings {
+	s := drpcwire.Settings{
 		Version:    drpcwire.Version,
+		Window:     uint64(o.Window.initial()),
 		MaxMessage: uint64(min(o.Reader.Limit(), drpcwire.MaxCredit)),
 	}
+	if server {
+		s.Streams = uint64(min(o.Limits.streams(), drpcwire.MaxCredit))
+	}
+	return s
 }

@@ -16,13 +16,24 @@ import (
 // setup is a stream that the peer is opening: its Invoke is not complete.
 type setup struct {
 	asm      drpcwire.Assembler
-	metadata []byte // encoded; complete
+	metadata []byte    // encoded; complete
+	deadline time.Time // of the call; zero if it has none
 	since    time.Time
 	dead     bool // refused; what still comes of it is dropped
 }
 
 // size is what the setup holds.
 func (s *setup) size() int { return s.asm.Buffered() + len(s.metadata) }
+
+// timeout takes the time that is left for the call. The clocks of the two ends need
+// not agree.
+func (s *setup) timeout(fr drpcwire.Frame) error {
+	left, err := drpcwire.ParseTimeout(fr.Data)
+	if err == nil {
+		s.deadline = time.Now().Add(left)
+	}
+	return err
+}
 
 // setups is the table of them. Only the reader adds to it and completes what is
 // in it; the timer kills what stays too long. Whoever looks holds mu.
@@ -56,8 +67,8 @@ func (t *setups) stop() {
 
 // addLocked makes an entry, and starts the timer if it does not run.
 func (t *setups) addLocked(id uint64) (*setup, error) {
-	if len(t.byID) >= maxSetups {
-		return nil, drpc.ProtocolError.New("more than %d incomplete invokes", maxSetups)
+	if limit := t.m.opts.Limits.incomplete(); len(t.byID) >= limit {
+		return nil, exhausted("more than %d incomplete invokes", limit)
 	}
 	if t.byID == nil {
 		t.byID = make(map[uint64]*setup)
@@ -65,7 +76,7 @@ func (t *setups) addLocked(id uint64) (*setup, error) {
 	s := &setup{since: time.Now()}
 	t.byID[id] = s
 	if t.timer == nil {
-		t.timer = time.AfterFunc(setupTimeout, t.expire)
+		t.timer = time.AfterFunc(t.m.opts.Limits.invoke(), t.expire)
 	}
 	return s, nil
 }
@@ -92,18 +103,19 @@ func (t *setups) expire() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var next time.Duration
+	timeout := t.m.opts.Limits.invoke()
 	for id, s := range t.byID {
 		if s.dead {
 			continue
 		}
-		if left := setupTimeout - time.Since(s.since); left > 0 {
+		if left := timeout - time.Since(s.since); left > 0 {
 			if next == 0 || left < next {
 				next = left
 			}
 			continue
 		}
 		t.killLocked(id, s, drpcerr.WithCode(
-			errs.New("invoke incomplete after %v", setupTimeout), drpcwire.CodeDeadlineExceeded))
+			errs.New("invoke incomplete after %v", timeout), drpcwire.CodeDeadlineExceeded))
 	}
 	if next > 0 {
 		t.timer.Reset(next)
@@ -116,7 +128,8 @@ func (t *setups) expire() {
 type opening struct {
 	asm      drpcwire.Assembler // where it has left the message ids
 	rpc      string
-	metadata []byte // encoded
+	metadata []byte    // encoded
+	deadline time.Time // zero if it has none
 }
 
 // setupFrame takes, on a server, a frame of a stream that is not live.
@@ -139,28 +152,47 @@ func (m *Manager) addSetupFrame(fr drpcwire.Frame, more uint64) (o opening, ok b
 	switch {
 	case t.over:
 		return o, false, nil // the reader is still at what it has read
-	case fr.Kind != drpcwire.KindInvoke && fr.Kind != drpcwire.KindInvokeMetadata:
+	case fr.Kind != drpcwire.KindInvoke && fr.Kind != drpcwire.KindInvokeMetadata && fr.Kind != drpcwire.KindTimeout:
 		// Late, or the end of a stream that is still being opened.
-		if fr.Kind != drpcwire.KindMessage && fr.Kind != drpcwire.KindCloseSend {
+		if s != nil && fr.Kind != drpcwire.KindMessage && fr.Kind != drpcwire.KindCloseSend {
 			t.removeLocked(id)
+		} else if s == nil {
+			err = m.strayFrame(fr, more)
 		}
-		return o, false, nil
+		return o, false, err
 	case s != nil:
 		return m.advanceLocked(id, s, fr, more)
 	}
 	if err := m.claim(fr); err != nil {
 		return o, false, err
 	}
-	if fr.Kind == drpcwire.KindInvoke && fr.Done && len(fr.Data) <= maxMethodName {
+	full := m.full(len(t.byID))
+	name := m.opts.Limits.methodName()
+	if fr.Kind == drpcwire.KindInvoke && fr.Done && len(fr.Data) <= name && !full {
 		// By far the most frequent case needs no entry.
 		o.rpc = string(fr.Data)
-		_, _, err := o.asm.Append(fr, more, maxMethodName)
+		_, _, err := o.asm.Append(fr, more, name)
 		return o, err == nil, err
 	}
 	if s, err = t.addLocked(id); err != nil {
 		return o, false, err
 	}
+	if full {
+		t.killLocked(id, s, drpcwire.Exhausted(
+			"too many concurrent streams: %d are open; the call was not started", m.opts.Limits.streams()))
+		if err := m.idleFrame(fr); err != nil {
+			return o, false, err
+		}
+	}
 	return m.advanceLocked(id, s, fr, more)
+}
+
+// strayFrame takes a frame of a stream that is neither live nor being opened.
+func (m *Manager) strayFrame(fr drpcwire.Frame, more uint64) error {
+	if fr.ID.Stream > m.ids.highest {
+		return m.idleFrame(fr)
+	}
+	return m.lateFrame(fr, more)
 }
 
 // claim checks the id of a stream that the peer opens.
@@ -180,9 +212,12 @@ func (m *Manager) claim(fr drpcwire.Frame) error {
 func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uint64) (o opening, ok bool, err error) {
 	t := &m.setups
 	last := fr.Kind == drpcwire.KindInvoke && fr.Done
-	limit := maxMetadata
-	if fr.Kind == drpcwire.KindInvoke {
-		limit = maxMethodName
+	limit := m.opts.Limits.metadata()
+	switch fr.Kind {
+	case drpcwire.KindInvoke:
+		limit = m.opts.Limits.methodName()
+	case drpcwire.KindTimeout:
+		return o, false, s.timeout(fr)
 	}
 	var pkt drpcwire.Packet
 	if !s.dead {
@@ -198,14 +233,15 @@ func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uin
 			t.killLocked(id, s, drpcwire.Exhausted("%v of more than %d bytes", fr.Kind, limit))
 		case err != nil:
 			return o, false, err
-		case t.bytes > maxSetupBytes:
-			t.killLocked(id, s, drpcwire.Exhausted("incomplete invokes of more than %d bytes", maxSetupBytes))
+		case t.bytes > m.opts.Limits.incompleteBytes():
+			t.killLocked(id, s, drpcwire.Exhausted(
+				"incomplete invokes of more than %d bytes", m.opts.Limits.incompleteBytes()))
 		}
 	}
 	if !last {
 		return o, false, nil
 	}
-	o = opening{asm: s.asm, rpc: string(pkt.Data), metadata: s.metadata}
+	o = opening{asm: s.asm, rpc: string(pkt.Data), metadata: s.metadata, deadline: s.deadline}
 	t.removeLocked(id)
 	return o, !s.dead, nil
 }

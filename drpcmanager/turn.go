@@ -3,69 +3,71 @@ package drpcmanager
 import (
 	"container/list"
 	"context"
+	"math"
 
 	"braid/drpcsignal"
-	"braid/drpcstream"
 )
 
-// turn makes the streams of a client take turns until the peer is known to
-// take several at once. It is guarded by the manager's mu.
+// turns lets a client have so many streams open at once and makes the callers of
+// further ones wait, in the order in which they came: one stream at a time until
+// the peer is known to take several, and then as many as it accepts. It is guarded
+// by the manager's mu.
 //
-// The turn is free, or held by a caller that is about to open a stream, or by
-// that stream until it ends. Waiters get it in the order in which they came.
-type turn struct {
-	over    bool // no more turns: streams are opened freely
-	held    bool
-	stream  *drpcstream.Stream // which holds the turn; nil while its opener does
-	waiters list.List          // of chan struct{}, closed when the turn is handed over, or over
-	free    chan struct{}      // closed when the turn is free or over; made when asked for
+// A turn is held by a caller that is about to open a stream, and then by that
+// stream until it ends.
+type turns struct {
+	limit   int // how many there are
+	held    int
+	over    bool          // nobody waits any more: no stream can be opened
+	waiters list.List     // of chan struct{}, closed when the waiter has a turn
+	free    chan struct{} // closed when one is free; made when asked for
 }
 
-// open ends the taking of turns.
-func (t *turn) open() {
+// setLimit changes how many there are. Streams that hold one above the limit keep it.
+func (t *turns) setLimit(n int) {
+	t.limit = n
+	t.serve()
+}
+
+// end lets all who wait go on: they will find that no stream can be opened.
+func (t *turns) end() {
 	t.over = true
-	for w := t.waiters.Front(); w != nil; w = t.waiters.Front() {
+	t.serve()
+}
+
+// release gives a turn to the next in line.
+func (t *turns) release() {
+	t.held--
+	t.serve()
+}
+
+func (t *turns) available() bool { return t.over || t.held < t.limit }
+
+func (t *turns) serve() {
+	for w := t.waiters.Front(); w != nil && t.available(); w = t.waiters.Front() {
+		t.held++
 		close(t.waiters.Remove(w).(chan struct{}))
 	}
-	t.signalFree()
-}
-
-// release hands the turn to the next in line.
-func (t *turn) release() {
-	t.stream = nil
-	if w := t.waiters.Front(); w != nil {
-		close(t.waiters.Remove(w).(chan struct{}))
-		return
-	}
-	t.held = false
-	t.signalFree()
-}
-
-// ended releases the turn if this stream has it.
-func (t *turn) ended(s *drpcstream.Stream) {
-	if t.stream == s && s != nil {
-		t.release()
-	}
-}
-
-func (t *turn) signalFree() {
-	if t.free != nil {
+	if t.free != nil && t.available() {
 		close(t.free)
 		t.free = nil
 	}
 }
 
+// unlimited is the limit of turns where there is none.
+const unlimited = math.MaxInt
+
 // takeTurn waits until the caller may open a stream. A caller that then does
 // not open one must call giveTurn.
 func (m *Manager) takeTurn(ctx context.Context) error {
 	m.mu.Lock()
-	if err := m.errLocked(); err != nil {
+	if err := m.refusalLocked(); err != nil {
 		m.mu.Unlock()
 		return err
 	}
-	t := &m.turn
-	if t.over || !t.held {
-		t.held = true
+	t := &m.turns
+	if t.available() {
+		t.held++
 		m.mu.Unlock()
 		return nil
 	}
@@ -92,20 +94,19 @@ func (m *Manager) takeTurn(ctx context.Context) error {
 // giveTurn gives back a turn that no stream was opened with.
 func (m *Manager) giveTurn() {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.turn.stream == nil {
-		m.turn.release()
-	}
+	m.turns.release()
+	m.checkIdleLocked()
+	m.mu.Unlock()
 }
 
 // Unblocked returns a channel that is closed when a stream can be opened
-// without waiting for another one to end. It is closed already where streams
-// are multiplexed.
+// without waiting for another one to end. It is closed already where the peer
+// accepts more streams than are open.
 func (m *Manager) Unblocked() <-chan struct{} {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	t := &m.turn
-	if t.over || !t.held {
+	t := &m.turns
+	if t.available() {
 		return closed
 	}
 	if t.free == nil {

@@ -3,6 +3,7 @@ package drpcstream
 import (
 	"context"
 	"sync"
+	"time"
 
 	"storj.io/drpc"
 	"storj.io/drpc/drpcctx"
@@ -17,17 +18,45 @@ import (
 // It costs neither a goroutine nor, until somebody asks for Done, a channel.
 type streamCtx struct {
 	context.Context
-	tr  drpc.Transport
-	sig drpcsignal.Signal
+	tr       drpc.Transport
+	stream   *Stream
+	deadline time.Time // of the call, on a server; zero if it has none
+	sig      drpcsignal.Signal
 
 	mu    sync.Mutex
 	after map[*func()]struct{} // to run at the end; guarded by mu
 }
 
-// Value returns the transport for drpcctx's key, and else asks the parent.
+// streamKey is the key of the stream in its context.
+type streamKey struct{}
+
+// FromContext returns the stream that a context belongs to, for handlers that are
+// given the context only. ok is false if it is not the context of a stream of this
+// package.
+func FromContext(ctx context.Context) (s *Stream, ok bool) {
+	s, ok = ctx.Value(streamKey{}).(*Stream)
+	return s, ok
+}
+
+// Deadline returns the earlier one of the parent's deadline and that of the call.
+func (c *streamCtx) Deadline() (deadline time.Time, ok bool) {
+	deadline, ok = c.Context.Deadline()
+	if !c.deadline.IsZero() && (!ok || c.deadline.Before(deadline)) {
+		return c.deadline, true
+	}
+	return deadline, ok
+}
+
+// Value returns the transport for drpcctx's key, the stream for its own, and else
+// asks the parent.
 func (c *streamCtx) Value(key any) any {
-	if key == (drpcctx.TransportKey{}) && c.tr != nil {
-		return c.tr
+	switch key.(type) {
+	case drpcctx.TransportKey:
+		if c.tr != nil {
+			return c.tr
+		}
+	case streamKey:
+		return c.stream
 	}
 	return c.Context.Value(key)
 }

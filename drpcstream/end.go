@@ -38,11 +38,15 @@ func (s *Stream) endLocked(o outcome) bool {
 	}
 	s.setState(next)
 	s.term.Set(o.recv)
+	s.cfg.Budget.passOn()
 	return true
 }
 
 // afterEnd does what follows from the end of the stream outside of mu.
 func (s *Stream) afterEnd(o outcome) {
+	if s.recv.granted() {
+		s.cfg.Writer.Ungrant(&s.lane)
+	}
 	s.cfg.Owner.StreamEnded(s)
 	s.left.Set(nil)
 	if o.ctx != nil {
@@ -57,12 +61,18 @@ func (s *Stream) afterEnd(o outcome) {
 // more than once.
 func (s *Stream) finish() {
 	s.mu.Lock()
-	stop, err := s.stopWatch, s.endCtx
-	s.stopWatch = nil
+	stop, timer, err := s.stopWatch, s.deadline, s.endCtx
+	s.stopWatch, s.deadline = nil, nil
+	totals := s.recv.settle()
+	totals.Sent, s.out.spent = s.out.spent, 0
 	s.mu.Unlock()
 	if stop != nil {
 		stop()
 	}
+	if timer != nil {
+		timer.Stop()
+	}
+	s.cfg.Budget.Add(totals)
 	if err == nil {
 		err = context.Canceled
 	}
@@ -80,6 +90,7 @@ func (s *Stream) abandonLocked(o outcome) bool {
 		s.endCtx = o.ctx
 	}
 	s.recv.discard(o.recv)
+	s.cfg.Budget.passOn()
 	return s.setState(Closed)
 }
 
@@ -111,7 +122,7 @@ func (s *Stream) tellLocked(kind drpcwire.Kind, data []byte) error {
 	fr := drpcwire.Frame{ID: s.nextIDLocked(), Kind: kind, Done: true, Data: data}
 	fr.Control = kind == drpcwire.KindCancel
 	s.stats.AddWritten(uint64(len(data)))
-	return s.cfg.Writer.WriteControl(fr)
+	return s.cfg.Writer.WriteEnd(&s.lane, fr)
 }
 
 // closeInsteadLocked reports whether a client's Cancel is better sent as Close.
@@ -133,7 +144,7 @@ func (s *Stream) Announce(settings []byte) bool {
 		return false
 	}
 	// An error means that the writer has stopped; the connection ends by that.
-	_ = s.cfg.Writer.WriteControl(drpcwire.SettingsFrame(s.nextIDLocked(), settings))
+	_ = s.cfg.Writer.WriteFirst(drpcwire.SettingsFrame(s.nextIDLocked(), settings))
 	return true
 }
 
@@ -239,6 +250,11 @@ func (s *Stream) Lost(err error) {
 	}
 }
 
+// Refused ends the stream because the peer has said that it did not take it.
+func (s *Stream) Refused() {
+	s.endByPeer(io.EOF, cancelError(drpcwire.CancelRefused), true)
+}
+
 // fail ends the stream because of what has arrived on it: messages before that
 // are still delivered, then err. The peer is told by Error, or by Cancel if it
 // is the one that serves.
@@ -258,6 +274,7 @@ func (s *Stream) fail(err error) {
 // Where it has not, a client known to be braid gets Close, so that its sends
 // end; storj.io/drpc expects CloseSend in this place.
 func (s *Stream) Return(err error) error {
+	defer s.cfg.Owner.Returned(s)
 	// What the handler has gathered under ManualFlush is sent as a send would,
 	// unless something that the handler has left running is sending.
 	if s.holding.Load() && s.write.TryLock() {

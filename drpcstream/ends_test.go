@@ -41,7 +41,7 @@ func newClient(t *testing.T) *rig {
 	if r.stream, err = r.man.NewClientStream(r.ctx, "/rpc", nil); err != nil {
 		t.Fatal(err)
 	}
-	r.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 Settings "\x01\x01\x04\xe8\a" ctl`)
+	r.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 Settings "\x01\x01\x02\x80\x80\x04\x04\xe8\a" ctl`)
 	return r
 }
 

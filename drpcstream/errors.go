@@ -25,6 +25,12 @@ var (
 	errRemoteClosed = drpc.ClosedError.Wrap(remoteClosed{})
 )
 
+// errBadCredit ends a stream whose peer has granted nothing, or more than there may
+// be.
+func errBadCredit(n uint64) error {
+	return drpc.ProtocolError.New("credit of %d bytes is out of range", n)
+}
+
 // remoteClosed is what a send gives after the peer has closed the stream. It is
 // io.EOF to errors.Is, like every send after an end by the peer, and
 // drpc.ClosedError where it is returned, as programs for storj.io/drpc expect.

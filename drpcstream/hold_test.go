@@ -28,7 +28,7 @@ func newManual(t *testing.T, opts drpcmanager.Options) (*rig, *drpctest.End) {
 	if r.stream, err = r.man.NewClientStream(r.ctx, "/rpc", nil); err != nil {
 		t.Fatal(err)
 	}
-	r.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 Settings "\x01\x01\x04\x80\x80\x80\x02" ctl`)
+	r.Expect(`s1 m1 Invoke "/rpc"`, `s1 m2 Settings "\x01\x01\x02\x80\x80\x04\x04\x80\x80\x80\x02" ctl`)
 	return r, a
 }
 

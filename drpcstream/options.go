@@ -1,6 +1,8 @@
 package drpcstream
 
 import (
+	"time"
+
 	"storj.io/drpc"
 
 	"braid/drpcwire"
@@ -41,6 +43,20 @@ type Owner interface {
 	// PeerKnown reports whether the peer has announced itself as braid.
 	PeerKnown() bool
 
+	// Windows returns the initial windows that this end and the peer have
+	// announced, in bytes; zeros where credit is not in force.
+	Windows() (own, peer int64)
+
+	// RoundTrip returns how long a round trip takes, and zero if that is not
+	// known. It may be called with a lock of the stream held.
+	RoundTrip() time.Duration
+
+	// Draining is closed when either end has said that it takes no more streams.
+	Draining() <-chan struct{}
+
+	// Returned is called on a server when the handler of the stream has returned.
+	Returned(*Stream)
+
 	// PeerLimit returns the largest message that the peer has said it accepts,
 	// in bytes, and 0 if it has not said.
 	PeerLimit() int
@@ -53,7 +69,8 @@ type Config struct {
 	Writer    *drpcwire.MuxWriter
 	Transport drpc.Transport // for drpcctx.Transport; may be nil
 	Server    bool           // this end serves the calls
-	Limit     int            // largest packet accepted, in bytes
+	Limit     int            // largest message accepted, in bytes
+	Budget    *Budget        // what the windows of the streams may grow by
 	HoldSize  int            // bytes gathered under ManualFlush before they are sent anyway
 	Options   Options
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"time"
 
 	"storj.io/drpc"
 
@@ -44,13 +45,15 @@ func (s *Stream) acquire() ([]byte, error) {
 	if s.holding.Load() {
 		s.flushForRecv()
 	}
-	data, err := s.recv.acquire(s.interrupt())
+	data, err := s.recv.acquire(s.interrupt(), time.Duration(s.recvTimeout.Load()))
 	switch {
 	case err == nil:
 		return data, nil
 	case errors.Is(err, errInterrupted):
 		err = s.parentErr()
 		s.Cancel(err)
+		return nil, err
+	case err == ErrTimeout: //nolint:errorlint // returned as it is
 		return nil, err
 	case err == io.EOF: //nolint:errorlint // a clean end is io.EOF itself
 		return nil, err
@@ -79,7 +82,9 @@ func (s *Stream) interrupt() <-chan struct{} {
 
 // release ends the use of the message that acquire returned.
 func (s *Stream) release() {
-	if !s.recv.release() {
+	drained := s.recv.release()
+	s.cfg.Budget.passOn()
+	if !drained {
 		return
 	}
 	s.mu.Lock()
@@ -90,34 +95,101 @@ func (s *Stream) release() {
 	}
 }
 
+// Arrival is a frame that has come for a stream.
+type Arrival struct {
+	drpcwire.Frame
+
+	// More is the number of bytes that follow in the same frame, and Continued
+	// says that it is not the first piece of its frame (see drpcwire.Reader).
+	More      uint64
+	Continued bool
+
+	// Strict says that the peer knows of its credit, and must keep to it.
+	Strict bool
+}
+
+// cost returns what the frame costs in credit.
+func (a Arrival) cost() int64 {
+	if a.Kind != drpcwire.KindMessage || a.Continued {
+		return 0
+	}
+	return frameCost(len(a.Data)) + int64(a.More)
+}
+
+// maxErrorData is the largest Error that is accepted, in bytes of text: what is
+// sent is cut to a quarter of it. The packets that only end a stream have no data
+// or a number.
+const (
+	maxErrorData = 64 << 10
+	maxEndData   = 1 << 10
+)
+
+// sizeLimit returns the largest packet of a kind that is accepted.
+func (s *Stream) sizeLimit(kind drpcwire.Kind) int {
+	switch kind {
+	case drpcwire.KindError:
+		return 8 + maxErrorData
+	case drpcwire.KindCancel, drpcwire.KindClose, drpcwire.KindCloseSend:
+		return maxEndData
+	default:
+		return s.cfg.Limit
+	}
+}
+
 // HandleFrame takes a frame of this stream from the wire. It is called by the
-// connection's reader only, and blocks while the queue of the stream is full.
-// more is the number of bytes that follow in the same frame (see
-// drpcwire.Reader). An error means that the peer broke the protocol; everything
-// else that may be wrong with a frame ends at most this stream.
-func (s *Stream) HandleFrame(fr drpcwire.Frame, more uint64) error {
+// connection's reader only. Where credit is not in force it blocks while the queue
+// of the stream is full. An error means that the peer broke the protocol;
+// everything else that may be wrong with a frame ends at most this stream.
+func (s *Stream) HandleFrame(in Arrival) error {
+	cost := in.cost()
 	if s.term.IsSet() {
+		s.cfg.Budget.Add(Totals{Late: cost})
 		return nil
 	}
-	pkt, done, err := s.asm.Append(fr, more, s.cfg.Limit)
+	if limit := s.recv.limit.Load(); limit > 0 && s.recv.received.Load()+cost > limit {
+		if in.Strict {
+			return drpc.ProtocolError.New("more sent than there is credit for (%v)", in.Frame)
+		}
+		s.recv.owe(cost)
+	}
+	abandons := s.asm.Abandons(in.Frame)
+	pkt, done, err := s.asm.Append(in.Frame, in.More, s.sizeLimit(in.Kind))
+	if abandons {
+		s.recv.abandon()
+	}
 	switch {
 	case err == drpcwire.ErrTooLarge: //nolint:errorlint // returned as it is
 		s.asm = drpcwire.Assembler{} // frees what was gathered
-		s.fail(drpcwire.Exhausted("received message exceeds the limit of %d bytes", s.cfg.Limit))
+		s.cfg.Budget.Add(Totals{Late: cost})
+		if in.Kind == drpcwire.KindMessage {
+			err = drpcwire.Exhausted("received message exceeds the limit of %d bytes", s.cfg.Limit)
+		} else {
+			err = drpcwire.Exhausted("received %v exceeds the limit of %d bytes", in.Kind, s.sizeLimit(in.Kind))
+		}
+		s.fail(err)
 		return nil
 	case err != nil:
 		return err
-	case !done:
-		return nil
 	}
-	s.stats.AddRead(uint64(len(pkt.Data)))
-	return s.handlePacket(pkt)
+	a := arrival{cost: cost, newPacket: s.asm.First()}
+	switch {
+	case done && pkt.Kind == drpcwire.KindMessage:
+		s.stats.AddRead(uint64(len(pkt.Data)))
+		s.asm.Use(s.recv.push(pkt.Data, a))
+	case done:
+		s.stats.AddRead(uint64(len(pkt.Data)))
+		err = s.handlePacket(pkt)
+	case cost > 0:
+		s.recv.part(a)
+	}
+	if cost > 0 {
+		s.cfg.Budget.passOn()
+	}
+	return err
 }
 
 func (s *Stream) handlePacket(pkt drpcwire.Packet) error {
 	switch pkt.Kind {
-	case drpcwire.KindMessage:
-		s.asm.Use(s.recv.push(pkt.Data))
 	case drpcwire.KindError:
 		s.endByPeer(io.EOF, drpcwire.UnmarshalError(pkt.Data), false)
 	case drpcwire.KindCancel:

@@ -3,18 +3,20 @@ package drpcstream
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"braid/drpcwire"
 )
 
 const (
-	// ringMinSlots is what the first message allocates; ringMaxSlots is the
-	// most messages that wait on one stream. Both are powers of two.
+	// ringMinSlots is what the first message takes, a power of two.
 	ringMinSlots = 2
-	ringMaxSlots = 4096
 
-	// ringMaxBytes is the most data that waits on one stream. A message larger
-	// than this is taken when nothing else is waiting.
+	// Without flow control, ringMaxSlots is the most messages that wait on one
+	// stream, and ringMaxBytes the most data. A message larger than this is
+	// taken when nothing else is waiting.
+	ringMaxSlots = 4096
 	ringMaxBytes = 1 << 20
 
 	// ringMaxSpare is the most storage that a stream keeps for messages to come.
@@ -24,15 +26,19 @@ const (
 // errInterrupted is returned by acquire when its done channel ended the wait.
 var errInterrupted = errors.New("interrupted")
 
-// ring is the queue of messages that have arrived on a stream: bounded, with
-// one producer (the connection's reader) and one consumer (whoever holds the
-// stream's read lock).
+// ring is the queue of messages that have arrived on a stream: with one producer
+// (the connection's reader) and one consumer (whoever holds the stream's read
+// lock). It is bounded by the credit that the sender has (inflow); where there is
+// none, the producer waits while it is full.
 //
 // The consumer takes a message in two steps: acquire lends it the storage of
 // the first slot, release gives it back, so that a message is decoded where it
 // lies. Storage circulates: push returns what was released before.
 type ring struct {
 	keep int // Options.MaximumBufferSize
+
+	received atomic.Int64 // credit that the sender has used; added to by the producer only
+	limit    atomic.Int64 // credit that it was given; 0: credit is not in force
 
 	mu    sync.Mutex
 	slots [][]byte // guarded by mu, like all below; length is a power of two
@@ -41,6 +47,10 @@ type ring struct {
 	bytes int      // data in slots[head:tail]
 	held  bool     // slots[head] is lent to the consumer
 	err   error    // what follows the queue; nil while more may come
+	flow  inflow
+
+	dropped int64 // of what flow has consumed, what was thrown away
+	settled bool  // the books of the stream are closed
 
 	spare      [][]byte // released storage, the last one first to be used
 	spareBytes int      // sum of its capacities
@@ -57,21 +67,85 @@ type ring struct {
 	room    chan struct{} // for the producer
 }
 
-// push appends a message and returns storage for the next one. It blocks while
-// the queue is full. After close the message is dropped and its own storage
-// returned.
-func (r *ring) push(msg []byte) (storage []byte) {
+// arrival is what the ring has to know of a frame of a message. A frame that is
+// read in pieces arrives with the first one, as far as credit is concerned.
+type arrival struct {
+	cost      int64 // in credit; 0 for the further pieces of a frame
+	newPacket bool  // the first frame of a message
+}
+
+// part takes note of a frame after which its message is still incomplete.
+func (r *ring) part(a arrival) {
 	r.mu.Lock()
-	for r.err == nil && r.fullLocked(len(msg)) {
-		r.filling = true
-		if r.room == nil {
-			r.room = make(chan struct{}, 1)
-		}
-		r.mu.Unlock()
-		<-r.room
-		r.mu.Lock()
+	r.arriveLocked(a)
+	r.flow.partial += a.cost
+	if !a.newPacket {
+		r.flow.partial -= drpcwire.FrameCost
 	}
 	if r.err != nil {
+		r.dropPartLocked()
+	}
+	if r.reading {
+		r.extendLocked()
+	}
+	r.mu.Unlock()
+}
+
+// arriveLocked books the credit of a frame. What the further frames of a message
+// cost besides their data is consumed at once.
+func (r *ring) arriveLocked(a arrival) {
+	if a.cost == 0 {
+		return
+	}
+	r.received.Add(a.cost)
+	if r.settled {
+		r.flow.budget.Add(Totals{Received: a.cost})
+	}
+	if !a.newPacket {
+		r.consumeLocked(drpcwire.FrameCost)
+		if r.settled {
+			r.flow.budget.Add(Totals{Consumed: drpcwire.FrameCost})
+		}
+	}
+}
+
+// abandon drops the message that is incomplete.
+func (r *ring) abandon() {
+	r.mu.Lock()
+	r.dropPartLocked()
+	r.mu.Unlock()
+}
+
+func (r *ring) dropPartLocked() {
+	n := r.flow.partial
+	r.flow.partial = 0
+	r.dropLocked(n)
+}
+
+// dropLocked notes that n bytes of credit were thrown away.
+func (r *ring) dropLocked(n int64) {
+	if n == 0 {
+		return
+	}
+	r.dropped += n
+	r.consumeLocked(n)
+	if r.settled {
+		r.flow.budget.Add(Totals{Dropped: n})
+	}
+}
+
+// push appends a message, whose last frame is a, and returns storage for the next
+// one. Without flow control it blocks while the queue is full. After close the
+// message is dropped and its own storage returned.
+func (r *ring) push(msg []byte, a arrival) (storage []byte) {
+	r.mu.Lock()
+	for r.err == nil && r.fullLocked(len(msg)) {
+		r.waitForRoomLocked()
+	}
+	r.arriveLocked(a)
+	r.flow.partial = 0
+	if r.err != nil {
+		r.dropLocked(frameCost(len(msg)))
 		r.mu.Unlock()
 		return msg
 	}
@@ -92,9 +166,89 @@ func (r *ring) push(msg []byte) (storage []byte) {
 	return storage
 }
 
+// waitForRoomLocked parks the producer until a message was received or the ring
+// closed.
+func (r *ring) waitForRoomLocked() {
+	r.filling = true
+	if r.room == nil {
+		r.room = make(chan struct{}, 1)
+	}
+	r.mu.Unlock()
+	<-r.room
+	r.mu.Lock()
+}
+
+// owe takes over what the sender has used beyond its credit before it knew that it
+// had any. It blocks while the connection's budget has no room for that and there
+// is something to be received.
+func (r *ring) owe(cost int64) {
+	r.mu.Lock()
+	for r.err == nil && !r.flow.owe(r.received.Load()+cost) && r.head != r.tail {
+		r.waitForRoomLocked()
+	}
+	r.mu.Unlock()
+}
+
+// startFlow puts credit in force, with this initial window. What has arrived
+// before counts.
+func (r *ring) startFlow(initial int64) {
+	r.mu.Lock()
+	if initial > 0 && r.flow.initial == 0 && r.err == nil {
+		r.flow.start(initial)
+		r.limit.Store(r.flow.granted)
+		if r.received.Load() > 0 { // otherwise nothing can be due
+			r.consumeLocked(0)
+		}
+	}
+	r.mu.Unlock()
+}
+
+// consumeLocked notes that n bytes of credit are free again, and grants them when
+// it is time to.
+func (r *ring) consumeLocked(n int64) { r.grantLocked(r.flow.consume(n)) }
+
+func (r *ring) grantLocked(n int64) {
+	if n > 0 {
+		r.limit.Store(r.flow.granted)
+		r.flow.owner.grant(n)
+	}
+}
+
+// granted reports whether credit was granted after the initial window.
+func (r *ring) granted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.limit.Load() > r.flow.initial
+}
+
+// extendLocked makes room for the message that the consumer waits for. It reports
+// false where that has to wait for others to give back budget.
+func (r *ring) extendLocked() (ok bool) {
+	if r.head != r.tail {
+		return true
+	}
+	n, ok := r.flow.extend()
+	r.grantLocked(n)
+	return ok
+}
+
+// extend is extendLocked for the budget, when it has got room.
+func (r *ring) extend() (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.reading && !r.extendLocked() {
+		return false
+	}
+	r.flow.budget.served(&r.flow)
+	return true
+}
+
 func (r *ring) lenLocked() int { return int(r.tail - r.head) }
 
 func (r *ring) fullLocked(n int) bool {
+	if r.flow.initial > 0 {
+		return false
+	}
 	waiting := r.lenLocked()
 	return waiting >= ringMaxSlots || waiting > 0 && r.bytes+n > ringMaxBytes
 }
@@ -114,8 +268,10 @@ func (r *ring) growLocked() {
 
 // acquire returns the first message and lends its storage until release. It
 // waits for one to arrive; when the queue is empty and closed it returns the
-// error of close; when done is closed first, errInterrupted.
-func (r *ring) acquire(done <-chan struct{}) ([]byte, error) {
+// error of close; when done is closed first, errInterrupted; when it has waited for
+// timeout, if that is not zero, ErrTimeout.
+func (r *ring) acquire(done <-chan struct{}, timeout time.Duration) ([]byte, error) {
+	var expired <-chan time.Time
 	r.mu.Lock()
 	for {
 		if r.head != r.tail {
@@ -130,21 +286,32 @@ func (r *ring) acquire(done <-chan struct{}) ([]byte, error) {
 			return nil, err
 		}
 		r.reading = true
+		r.extendLocked()
 		if r.arrived == nil {
 			r.arrived = make(chan struct{}, 1)
 		}
 		r.mu.Unlock()
+		if timeout > 0 && expired == nil {
+			timer := time.NewTimer(timeout)
+			defer timer.Stop()
+			expired = timer.C
+		}
+		var err error
 		select {
 		case <-r.arrived:
-			r.mu.Lock()
 		case <-done:
-			r.mu.Lock()
+			err = errInterrupted
+		case <-expired:
+			err = ErrTimeout
+		}
+		r.mu.Lock()
+		if err != nil {
 			if !r.reading { // the token was sent meanwhile: take it back
 				<-r.arrived
 			}
 			r.reading = false
 			r.mu.Unlock()
-			return nil, errInterrupted
+			return nil, err
 		}
 	}
 }
@@ -156,10 +323,15 @@ func (r *ring) release() (drained bool) {
 	defer r.mu.Unlock()
 	r.held = false
 	slot := &r.slots[r.head&uint32(len(r.slots)-1)]
-	r.bytes -= len(*slot)
+	n := len(*slot)
+	r.bytes -= n
 	r.recycleLocked(*slot)
 	*slot = nil
 	r.head++
+	r.consumeLocked(frameCost(n))
+	if r.settled {
+		r.flow.budget.Add(Totals{Consumed: frameCost(n)})
+	}
 	if r.filling {
 		r.filling = false
 		r.room <- struct{}{}
@@ -210,6 +382,7 @@ func (r *ring) discard(err error) {
 	for ; r.tail != keep; r.tail-- {
 		slot := &r.slots[(r.tail-1)&uint32(len(r.slots)-1)]
 		r.bytes -= len(*slot)
+		r.dropLocked(frameCost(len(*slot)))
 		*slot = nil
 	}
 }
@@ -217,6 +390,8 @@ func (r *ring) discard(err error) {
 func (r *ring) closeLocked(err error) {
 	if r.err == nil {
 		r.err = err
+		r.flow.close(r.received.Load())
+		r.dropPartLocked()
 	}
 	r.wakeReaderLocked()
 	if r.filling {
@@ -230,4 +405,17 @@ func (r *ring) wakeReaderLocked() {
 		r.reading = false
 		r.arrived <- struct{}{}
 	}
+}
+
+// settle closes the books of a stream that is over, and returns them. What is
+// released or dropped after it is added to the totals one by one.
+func (r *ring) settle() (t Totals) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.settled || r.flow.budget == nil {
+		return Totals{}
+	}
+	r.settled = true
+	r.dropPartLocked()
+	return Totals{Received: r.received.Load(), Consumed: r.flow.consumed - r.dropped, Dropped: r.dropped}
 }

@@ -11,6 +11,13 @@ import (
 
 func newRing() *ring { return new(ring) }
 
+// push appends a message that came in one frame.
+func push(r *ring, msg []byte) (storage []byte) {
+	return r.push(msg, arrival{cost: frameCost(len(msg)), newPacket: true})
+}
+
+func acquire(r *ring, done <-chan struct{}) ([]byte, error) { return r.acquire(done, 0) }
+
 // queued returns the number of messages that wait.
 func (r *ring) queued() int {
 	r.mu.Lock()
@@ -20,7 +27,7 @@ func (r *ring) queued() int {
 
 func take(t *testing.T, r *ring) string {
 	t.Helper()
-	data, err := r.acquire(nil)
+	data, err := acquire(r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +42,7 @@ func TestRingKeepsOrderWhileItGrows(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for want < 10_000 {
 		for range rng.IntN(40) {
-			r.push(fmt.Append(nil, next))
+			push(r, fmt.Append(nil, next))
 			next++
 		}
 		for range rng.IntN(40) {
@@ -58,12 +65,12 @@ func TestRingStartsSmallAndCirculatesItsStorage(t *testing.T) {
 	if r.slots != nil {
 		t.Error("an unused ring has slots")
 	}
-	storage := r.push([]byte("first"))
+	storage := push(r, []byte("first"))
 	if storage != nil || len(r.slots) != ringMinSlots {
 		t.Errorf("after one message: %d slots, storage %v", len(r.slots), storage)
 	}
 	take(t, r)
-	if storage = r.push([]byte("second")); string(storage) != "first" {
+	if storage = push(r, []byte("second")); string(storage) != "first" {
 		t.Errorf("the storage of the first message did not come back: %q", storage)
 	}
 }
@@ -71,14 +78,14 @@ func TestRingStartsSmallAndCirculatesItsStorage(t *testing.T) {
 func TestRingLendsAMessageWithoutCopying(t *testing.T) {
 	r := newRing()
 	msg := []byte("message")
-	r.push(msg)
-	got, err := r.acquire(nil)
+	push(r, msg)
+	got, err := acquire(r, nil)
 	if err != nil || &got[0] != &msg[0] {
 		t.Fatalf("got another storage (%v)", err)
 	}
 	// What is lent is not touched by the producer, however much it adds.
 	for range 100 {
-		r.push([]byte("other"))
+		push(r, []byte("other"))
 	}
 	if string(got) != "message" {
 		t.Errorf("the lent message became %q", got)
@@ -90,13 +97,13 @@ func TestRingKeepsLittleStorage(t *testing.T) {
 	r := newRing()
 	// Many small messages make many slots; then each slot has a large one.
 	for range ringMaxSlots {
-		r.push([]byte{1})
+		push(r, []byte{1})
 	}
 	for range ringMaxSlots {
 		take(t, r)
 	}
 	for range 2 * ringMaxSlots {
-		r.push(make([]byte, 60<<10))
+		push(r, make([]byte, 60<<10))
 		take(t, r)
 	}
 	kept := 0
@@ -108,9 +115,9 @@ func TestRingKeepsLittleStorage(t *testing.T) {
 	}
 	r.keep = 10
 	r.spare, r.spareBytes = nil, 0
-	r.push(make([]byte, 11))
+	push(r, make([]byte, 11))
 	take(t, r)
-	r.push(make([]byte, 10))
+	push(r, make([]byte, 10))
 	take(t, r)
 	if len(r.spare) != 1 || cap(r.spare[0]) != 10 {
 		t.Errorf("kept %d buffers, of %d bytes in all", len(r.spare), r.spareBytes)
@@ -121,13 +128,13 @@ func TestAFullRingBlocksItsProducerUntilAMessageIsReleased(t *testing.T) {
 	for name, fill := range map[string]func(*ring) int{
 		"messages": func(r *ring) int {
 			for range ringMaxSlots {
-				r.push([]byte{1})
+				push(r, []byte{1})
 			}
 			return ringMaxSlots
 		},
 		"bytes": func(r *ring) int {
 			for range 4 {
-				r.push(make([]byte, ringMaxBytes/4))
+				push(r, make([]byte, ringMaxBytes/4))
 			}
 			return 4
 		},
@@ -137,7 +144,7 @@ func TestAFullRingBlocksItsProducerUntilAMessageIsReleased(t *testing.T) {
 				r := newRing()
 				n := fill(r)
 				pushed := false
-				go func() { r.push([]byte{2}); pushed = true }()
+				go func() { push(r, []byte{2}); pushed = true }()
 				synctest.Wait()
 				if pushed {
 					t.Fatalf("%d messages and one more fit", n)
@@ -157,7 +164,7 @@ func TestAFullRingBlocksItsProducerUntilAMessageIsReleased(t *testing.T) {
 
 func TestAMessageLargerThanTheRingIsTakenWhenItIsEmpty(t *testing.T) {
 	r := newRing()
-	r.push(make([]byte, 3*ringMaxBytes)) // must not block (M38)
+	push(r, make([]byte, 3*ringMaxBytes)) // must not block (M38)
 	if got := take(t, r); len(got) != 3*ringMaxBytes {
 		t.Errorf("got %d bytes", len(got))
 	}
@@ -170,7 +177,7 @@ func TestClosingTheRingWakesBothSides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRing()
 		var got error
-		go func() { _, got = r.acquire(nil) }()
+		go func() { _, got = acquire(r, nil) }()
 		synctest.Wait()
 		if !r.close(io.EOF) {
 			t.Error("an empty ring is not drained")
@@ -182,10 +189,10 @@ func TestClosingTheRingWakesBothSides(t *testing.T) {
 
 		r = newRing()
 		for range ringMaxSlots {
-			r.push([]byte{1})
+			push(r, []byte{1})
 		}
 		var back []byte
-		go func() { back = r.push([]byte("late")) }()
+		go func() { back = push(r, []byte("late")) }()
 		synctest.Wait()
 		if r.close(io.EOF) {
 			t.Error("a full ring is drained")
@@ -202,36 +209,36 @@ func TestClosingTheRingWakesBothSides(t *testing.T) {
 
 func TestWhatIsQueuedComesBeforeTheEnd(t *testing.T) {
 	r := newRing()
-	r.push([]byte("a"))
-	r.push([]byte("b"))
+	push(r, []byte("a"))
+	push(r, []byte("b"))
 	if r.close(io.EOF) {
 		t.Error("drained with two messages")
 	}
 	r.close(errors.New("second")) // the first reason stays
 	if a, b := take(t, r), ""; a != "a" {
 		t.Errorf("got %q", a)
-	} else if data, _ := r.acquire(nil); string(data) != "b" {
+	} else if data, _ := acquire(r, nil); string(data) != "b" {
 		t.Errorf("got %q", b)
 	}
 	if !r.release() {
 		t.Error("the last release does not report the end")
 	}
-	if _, err := r.acquire(nil); err != io.EOF {
+	if _, err := acquire(r, nil); err != io.EOF {
 		t.Errorf("got %v", err)
 	}
 }
 
 func TestDiscardDropsAllButWhatIsLent(t *testing.T) {
 	r := newRing()
-	r.push([]byte("lent"))
-	r.push([]byte("dropped"))
-	data, _ := r.acquire(nil)
+	push(r, []byte("lent"))
+	push(r, []byte("dropped"))
+	data, _ := acquire(r, nil)
 	r.discard(io.ErrClosedPipe)
 	if string(data) != "lent" || r.queued() != 1 {
 		t.Errorf("%q is lent, %d queued", data, r.queued())
 	}
 	r.release()
-	if _, err := r.acquire(nil); err != io.ErrClosedPipe || r.bytes != 0 {
+	if _, err := acquire(r, nil); err != io.ErrClosedPipe || r.bytes != 0 {
 		t.Errorf("got %v, %d bytes accounted for", err, r.bytes)
 	}
 }
@@ -244,8 +251,8 @@ func TestAnInterruptedReceiveLeavesTheRingUsable(t *testing.T) {
 		done := make(chan struct{})
 		go close(done)
 		pushed := make(chan struct{})
-		go func() { r.push([]byte("m")); close(pushed) }()
-		if _, err := r.acquire(done); err == nil {
+		go func() { push(r, []byte("m")); close(pushed) }()
+		if _, err := acquire(r, done); err == nil {
 			r.release()
 		} else if err != errInterrupted {
 			t.Fatal(err)
@@ -255,7 +262,7 @@ func TestAnInterruptedReceiveLeavesTheRingUsable(t *testing.T) {
 		}
 		<-pushed
 		r.close(io.EOF)
-		if _, err := r.acquire(nil); err != io.EOF {
+		if _, err := acquire(r, nil); err != io.EOF {
 			t.Fatal(err)
 		}
 	}
@@ -265,8 +272,8 @@ func BenchmarkRing(b *testing.B) {
 	r := newRing()
 	buf := make([]byte, 0, 16)
 	for b.Loop() {
-		buf = append(r.push(append(buf[:0], 1)), 0)
-		if _, err := r.acquire(nil); err != nil {
+		buf = append(push(r, append(buf[:0], 1)), 0)
+		if _, err := acquire(r, nil); err != nil {
 			b.Fatal(err)
 		}
 		r.release()

@@ -31,7 +31,8 @@ func PutBuffer(buf *[]byte, opts Options) {
 // canceled before it does; whether the peer received it is known only from the
 // peer. Under ManualFlush it is kept until the stream is flushed.
 //
-// It waits while the connection or this stream has too much queued. After the
+// It waits while the connection or this stream has too much queued, and while the
+// peer has given no credit, which it does as its application receives. After the
 // peer has ended the stream it returns io.EOF, and MsgRecv tells why; after the
 // stream's context has ended, that context's error; after the connection is
 // lost, that error. A message larger than the peer accepts fails alone, where
@@ -102,23 +103,34 @@ func (s *Stream) unlockWrite() {
 	}
 }
 
+// outgoing is a message that is being sent.
+type outgoing struct {
+	fr     drpcwire.Frame // the frame to be queued next
+	rest   []byte         // what was not queued yet, that of fr included
+	chosen bool           // fr has its data
+	credit bool           // which there was credit for
+}
+
 // send splits the data into frames and queues them; write is held.
 func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	if limit := s.cfg.Owner.PeerLimit(); limit > 0 && len(data) > limit {
 		return drpcwire.Exhausted("message of %d bytes exceeds the peer's limit of %d", len(data), limit)
 	}
 	written := uint64(len(data))
-	fr := drpcwire.Frame{Kind: kind}
-	for !fr.Done {
-		fr.Data, data = drpcwire.SplitData(data, s.cfg.Options.SplitSize)
-		fr.Done = len(data) == 0
-		if err := s.untilRoom(func() (int, error) { return s.queueLocked(&fr) }); err != nil {
+	out := outgoing{fr: drpcwire.Frame{Kind: kind}, rest: data}
+	wait := s.newWait()
+	defer wait.stop()
+	for {
+		if err := s.untilRoom(&wait, func() (int, error) { return s.queueLocked(&out) }); err != nil {
 			return err
+		}
+		if out.fr.Done {
+			break
 		}
 	}
 	s.stats.AddWritten(written)
 	if s.holding.Load() && !s.gathering() {
-		return s.flush()
+		return s.untilRoom(&wait, s.flushLocked)
 	}
 	return nil
 }
@@ -134,13 +146,16 @@ func (s *Stream) flush() error {
 	if !s.holding.Load() {
 		return nil
 	}
-	return s.untilRoom(s.flushLocked)
+	wait := s.newWait()
+	defer wait.stop()
+	return s.untilRoom(&wait, s.flushLocked)
 }
 
 // untilRoom calls try, with mu held, until it returns something other than
-// drpcwire.ErrFull. In between it waits for room for the number of bytes that
-// try has asked for. write is held, so that one goroutine waits on the lane.
-func (s *Stream) untilRoom(try func() (need int, err error)) error {
+// drpcwire.ErrFull and errNoCredit. In between it waits for room for the number of
+// bytes that try has asked for, or for credit. write is held, so that one goroutine
+// waits on the lane.
+func (s *Stream) untilRoom(wait *opWait, try func() (need int, err error)) error {
 	for waited := false; ; waited = true {
 		s.mu.Lock()
 		need, err := 0, s.sendErr
@@ -148,13 +163,19 @@ func (s *Stream) untilRoom(try func() (need int, err error)) error {
 			need, err = try()
 		}
 		s.mu.Unlock()
-		if !errors.Is(err, drpcwire.ErrFull) {
+		switch {
+		case errors.Is(err, drpcwire.ErrFull):
+			err = wait.forRoom(need)
+		case err == errNoCredit: //nolint:errorlint // from try itself
+			err = wait.forCredit()
+		default:
 			if waited {
 				s.cfg.Writer.Forgo(&s.lane) // what try had no use for after all
 			}
 			return s.sendError(err)
 		}
-		if err := s.cfg.Writer.Wait(&s.lane, need, s.sendDone.Signal()); err != nil {
+		if err != nil {
+			s.cfg.Writer.Forgo(&s.lane)
 			return s.sendError(err)
 		}
 	}
@@ -175,25 +196,60 @@ func (s *Stream) sendError(err error) error {
 	return s.preferParent(err)
 }
 
-// queueLocked gives the frame to the writer, or adds it to what is gathered.
-// The first frame of a packet takes the next message id, and keeps it if it has
-// to wait.
-func (s *Stream) queueLocked(fr *drpcwire.Frame) (need int, err error) {
+// queueLocked gives the next frame of a message to the writer, or adds it to what
+// is gathered. The first frame of a packet takes the next message id, and keeps it
+// if it has to wait; so does a frame whose data was chosen.
+func (s *Stream) queueLocked(out *outgoing) (need int, err error) {
+	fr := &out.fr
+	if (!out.chosen || s.out.on != out.credit) && !s.chooseLocked(out) {
+		if need, err := s.flushLocked(); err != nil { // the peer cannot consume what it has not got
+			return need, err
+		}
+		s.wantCredit = true
+		if s.credited == nil {
+			s.credited = make(chan struct{}, 1)
+		}
+		return 0, errNoCredit
+	}
 	if fr.ID.Message == 0 {
 		fr.ID = s.nextIDLocked()
 	}
 	size := drpcwire.Size(*fr)
 	if !s.manual && len(s.hold) == 0 {
-		return size, s.cfg.Writer.TryWrite(&s.lane, *fr)
+		if err := s.cfg.Writer.TryWrite(&s.lane, *fr); err != nil {
+			return size, err
+		}
+	} else {
+		if len(s.hold) > 0 && len(s.hold)+size > s.cfg.HoldSize {
+			if need, err := s.flushLocked(); err != nil {
+				return need, err
+			}
+		}
+		s.hold = drpcwire.AppendFrame(s.hold, *fr)
+		s.holding.Store(true)
 	}
-	if len(s.hold) > 0 && len(s.hold)+size > s.cfg.HoldSize {
-		if need, err := s.flushLocked(); err != nil {
-			return need, err
+	if fr.Kind == drpcwire.KindMessage {
+		s.out.spend(len(fr.Data))
+	}
+	out.rest, out.chosen = out.rest[len(fr.Data):], false
+	return 0, nil
+}
+
+// chooseLocked decides what the next frame of a message carries. It reports false
+// if there is no credit for it.
+func (s *Stream) chooseLocked(out *outgoing) bool {
+	prefix, _ := drpcwire.SplitData(out.rest, s.cfg.Options.SplitSize)
+	n := len(prefix)
+	if out.fr.Kind == drpcwire.KindMessage {
+		var ok bool
+		if n, ok = s.out.piece(len(out.rest), n); !ok {
+			return false
 		}
 	}
-	s.hold = drpcwire.AppendFrame(s.hold, *fr)
-	s.holding.Store(true)
-	return 0, nil
+	out.fr.Data = out.rest[:n:n]
+	out.fr.Done = n == len(out.rest)
+	out.chosen, out.credit = true, s.out.on
+	return true
 }
 
 // flushLocked gives what is gathered to the writer, to leave in one write.

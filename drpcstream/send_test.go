@@ -4,6 +4,7 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"braid/drpcwire"
 	"braid/internal/drpctest"
@@ -12,9 +13,13 @@ import (
 // alone is the owner of streams without a connection.
 type alone struct{}
 
-func (alone) StreamEnded(*Stream) {}
-func (alone) PeerKnown() bool     { return true }
-func (alone) PeerLimit() int      { return 0 }
+func (alone) StreamEnded(*Stream)        {}
+func (alone) Returned(*Stream)           {}
+func (alone) PeerKnown() bool            { return true }
+func (alone) PeerLimit() int             { return 0 }
+func (alone) Windows() (own, peer int64) { return 0, 0 }
+func (alone) RoundTrip() time.Duration   { return 0 }
+func (alone) Draining() <-chan struct{}  { return nil }
 
 // onWriter returns open streams of a writer with a total bound, to a transport
 // that is stuck from the start.
@@ -33,8 +38,8 @@ func onWriter(t *testing.T, bound, hold, n int) (*drpcwire.MuxWriter, *drpctest.
 	synctest.Wait() // the drain is stuck in writing that
 	streams := make([]*Stream, n)
 	for i := range streams {
-		streams[i] = New(t.Context(), &Config{Owner: alone{}, Writer: w, HoldSize: hold}, nil)
-		streams[i].Accept(uint64(i+1), drpcwire.Assembler{})
+		streams[i] = New(t.Context(), &Config{Owner: alone{}, Writer: w, HoldSize: hold, Budget: NewBudget(0, 0)}, nil)
+		streams[i].Accept(uint64(i+1), drpcwire.Assembler{}, time.Time{})
 	}
 	return w, a, streams
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"storj.io/drpc"
 	"storj.io/drpc/drpcstats"
@@ -44,12 +45,19 @@ type Stream struct {
 	lastMsg    uint64            // last message id used for sending
 	sendErr    error             // why nothing more may be sent; nil while it may
 	sendDone   drpcsignal.Signal // set with sendErr, for senders that are parked
+	out        outflow           // credit for sending
+	wantCredit bool              // the sender is parked for credit; cleared by who sends the token
+	credited   chan struct{}     // the token; made by the sender, which alone receives from it
 	recvClosed bool              // the peer sends no more messages
 	hold       []byte            // frames gathered under ManualFlush
 	manual     bool              // ManualFlush is on
 	endCtx     error             // what the context ends with; nil: context.Canceled
 	watched    bool              // the end of the parent context ends the stream
 	stopWatch  func() bool       // ends the watch over the parent context
+	deadline   *time.Timer       // server: ends the stream when the client's deadline has passed
+
+	sendTimeout atomic.Int64 // time.Durations; see SetSendTimeout
+	recvTimeout atomic.Int64
 
 	holding   atomic.Bool // hold is not empty
 	flushSoon atomic.Bool // a receive wants it to be sent by who holds write
@@ -72,15 +80,18 @@ func New(ctx context.Context, cfg *Config, stats *drpcstats.Stats) *Stream {
 		stats:  stats,
 		manual: cfg.Options.ManualFlush,
 	}
+	s.ctx.stream = s
 	s.recv.keep = cfg.Options.MaximumBufferSize
+	s.recv.flow.budget, s.recv.flow.owner = cfg.Budget, s
 	return s
 }
 
 // Call is what a client sends to open a stream.
 type Call struct {
 	RPC      string
-	Metadata []byte // encoded; not sent if empty
-	Settings []byte // announces braid; not sent if empty
+	Metadata []byte    // encoded; not sent if empty
+	Settings []byte    // announces braid; not sent if empty
+	Deadline time.Time // of the call; not sent if zero or if the peer is not known
 
 	// Unary says that Message is all that the client will send: it goes out
 	// with the Invoke, and the sending side is closed.
@@ -90,9 +101,12 @@ type Call struct {
 
 // Size returns the number of bytes the call takes in the writer, at most.
 func (c Call) Size() int {
-	return 5*drpcwire.Size(drpcwire.Frame{}) +
+	return 6*drpcwire.Size(drpcwire.Frame{}) + maxTimeoutLen +
 		len(c.RPC) + len(c.Metadata) + len(c.Settings) + len(c.Message)
 }
+
+// maxTimeoutLen is the most bytes that the data of a KindTimeout packet has.
+const maxTimeoutLen = 10
 
 // Open gives the stream its id and queues the Invoke and what goes with it, to
 // leave in one write. It returns drpcwire.ErrFull, and may be called again,
@@ -101,7 +115,7 @@ func (s *Stream) Open(id uint64, call Call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var msg uint64
-	var arr [5]drpcwire.Frame
+	var arr [6]drpcwire.Frame
 	frames := arr[:0]
 	add := func(kind drpcwire.Kind, control bool, data []byte) {
 		msg++
@@ -112,20 +126,27 @@ func (s *Stream) Open(id uint64, call Call) error {
 	if len(call.Metadata) > 0 {
 		add(drpcwire.KindInvokeMetadata, false, call.Metadata)
 	}
+	if !call.Deadline.IsZero() && s.cfg.Owner.PeerKnown() {
+		left := time.Until(call.Deadline)
+		add(drpcwire.KindTimeout, true, drpcwire.AppendTimeout(make([]byte, 0, maxTimeoutLen), left))
+	}
 	add(drpcwire.KindInvoke, false, []byte(call.RPC))
 	if len(call.Settings) > 0 {
 		add(drpcwire.KindSettings, true, call.Settings)
 	}
+	head := len(frames)
 	if call.Unary {
 		add(drpcwire.KindMessage, false, call.Message)
 		add(drpcwire.KindCloseSend, false, nil)
 	}
-	if err := s.cfg.Writer.TryWrite(&s.lane, frames...); err != nil {
+	if err := s.cfg.Writer.TryOpen(&s.lane, frames[:head], frames[head:]); err != nil {
 		return err
 	}
 	s.id, s.lastMsg = id, msg
 	s.setState(Open)
+	s.startFlowLocked(s.cfg.Owner.Windows())
 	if call.Unary {
+		s.out.spend(len(call.Message))
 		s.stats.AddWritten(uint64(len(call.Message)))
 		s.sendClosedLocked()
 	}
@@ -137,10 +158,18 @@ func (s *Stream) Open(id uint64, call Call) error {
 func (s *Stream) Lane() *drpcwire.Lane { return &s.lane }
 
 // Accept gives the stream, on the server, the id of the Invoke that has arrived,
-// and the assembler that has read it: message ids go on from there.
-func (s *Stream) Accept(id uint64, asm drpcwire.Assembler) {
+// and the assembler that has read it: message ids go on from there. A deadline that
+// is not zero ends the stream when it has passed.
+func (s *Stream) Accept(id uint64, asm drpcwire.Assembler, deadline time.Time) {
 	s.id, s.asm = id, asm
+	s.ctx.deadline = deadline
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.setState(Open)
+	s.startFlowLocked(s.cfg.Owner.Windows())
+	if !deadline.IsZero() {
+		s.deadline = time.AfterFunc(time.Until(deadline), func() { s.Cancel(context.DeadlineExceeded) })
+	}
 }
 
 // Watch ends the stream by cancellation when its context ends, without anybody
@@ -192,6 +221,11 @@ func (s *Stream) Live() bool {
 	defer s.mu.Unlock()
 	return !s.term.IsSet()
 }
+
+// Draining returns a channel that is closed when either end of the connection has
+// said that it takes no more streams: a server that shuts down, or a client. This
+// stream goes on; one that lives for long does well to come to its end.
+func (s *Stream) Draining() <-chan struct{} { return s.cfg.Owner.Draining() }
 
 // Finished returns a channel that is closed when the stream is in state Closed.
 func (s *Stream) Finished() <-chan struct{} { return s.fin.Signal() }

@@ -25,17 +25,22 @@ const MaxErrorText = 16 << 10
 // MarshalError encodes err: its code (see drpcerr.Code) as eight bytes, big
 // endian, then its text.
 func MarshalError(err error) []byte {
-	text := err.Error()
-	if len(text) > MaxErrorText {
-		cut := MaxErrorText
-		for cut > MaxErrorText-utf8.UTFMax && !utf8.RuneStart(text[cut]) {
-			cut-- // not inside of a character
-		}
-		text = text[:cut]
-	}
+	text := cutText(err.Error(), MaxErrorText)
 	buf := make([]byte, 8, 8+len(text))
 	binary.BigEndian.PutUint64(buf, drpcerr.Code(err))
 	return append(buf, text...)
+}
+
+// cutText returns at most limit bytes of text, not ending inside of a character.
+func cutText(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	cut := limit
+	for cut > limit-utf8.UTFMax && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut]
 }
 
 // UnmarshalError decodes what MarshalError encoded into an error with that text

@@ -42,6 +42,13 @@ func (g *gate) let(err error) {
 	synctest.Wait()
 }
 
+// letUntil lets Writes return, one after the other, until cond holds.
+func (g *gate) letUntil(cond func() bool) {
+	for !cond() {
+		g.let(nil)
+	}
+}
+
 // letAll lets every Write succeed, now and later.
 func (g *gate) letAll() {
 	g.open.Do(func() { close(g.turn) })
@@ -275,9 +282,9 @@ func TestTheBuffersAreGivenBackAfterABurst(t *testing.T) {
 				stuck(t, m, g)
 				for range bursts {
 					assert.NoError(t, m.TryWriteEncoded(&lane, encoded(1, burst)))
-					g.let(nil)
+					g.letUntil(func() bool { return m.Books().Pending == 0 })
 				}
-				g.let(nil)
+				g.letUntil(m.Empty)
 				assert.True(t, m.Books().Storage >= bursts*burst)
 
 				for range 3 * drpcwire.ShrinkAfter {
@@ -301,7 +308,7 @@ func TestABufferThatIsUsedIsKept(t *testing.T) {
 		for range 3 * drpcwire.ShrinkAfter {
 			assert.NoError(t, m.TryWriteEncoded(&lane, encoded(1, size)))
 			synctest.Wait()
-			g.let(nil)
+			g.letUntil(m.Empty)
 		}
 		held := m.Books().Storage
 		assert.True(t, held >= 2*size)

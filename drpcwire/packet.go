@@ -38,6 +38,7 @@ var ErrTooLarge = errors.New("packet exceeds the size limit")
 type Assembler struct {
 	pkt     Packet // the packet being assembled, or the last one
 	open    bool   // pkt waits for more frames
+	first   bool   // the last frame was the first of its packet
 	foreign bool   // the storage is somebody else's, and not shared when it is outgrown
 }
 
@@ -48,6 +49,14 @@ func (a *Assembler) Buffered() int {
 	}
 	return len(a.pkt.Data)
 }
+
+// Abandons reports whether the frame, when it is appended, drops a packet that is
+// incomplete.
+func (a *Assembler) Abandons(fr Frame) bool { return a.open && fr.ID.Message > a.pkt.ID.Message }
+
+// First reports whether the frame appended last was the first of its packet, or a
+// piece of that.
+func (a *Assembler) First() bool { return a.first }
 
 // Use gives the assembler storage for the packets to come, in place of what it
 // has; it may end up with other streams (see Release). Use must be called between
@@ -74,7 +83,9 @@ func (a *Assembler) Append(fr Frame, more uint64, limit int) (pkt Packet, done b
 		return Packet{}, false, drpc.ProtocolError.New("kind changed within a packet from %v (%v)", a.pkt.Kind, fr)
 	case fr.ID.Message > a.pkt.ID.Message:
 		a.pkt = Packet{ID: fr.ID, Kind: fr.Kind, Data: a.pkt.Data[:0]}
-		a.open = true
+		a.open, a.first = true, true
+	default:
+		a.first = false
 	}
 	// more comes from the wire: compared without adding, it cannot overflow.
 	if size := len(a.pkt.Data) + len(fr.Data); size > limit || more > uint64(limit-size) {

@@ -2,6 +2,8 @@ package drpcwire
 
 import (
 	"io"
+	"sync/atomic"
+	"time"
 
 	"storj.io/drpc"
 )
@@ -60,6 +62,15 @@ type Reader struct {
 	head Frame
 	left uint64
 
+	// For who watches the transport from another goroutine, in nanoseconds since
+	// 1970; 0 means never.
+	lastRead     atomic.Int64
+	partialSince atomic.Int64 // while a frame has come in part
+	onPartial    func()
+
+	partial      bool   // partialSince is set
+	partialBytes uint64 // data returned in pieces since then
+
 	id ID // lowest id that ReadPacket accepts
 }
 
@@ -78,6 +89,44 @@ func (r *Reader) Buffered() int { return r.end - r.pos }
 // Remaining returns the number of data bytes that are still to come of the
 // frame that ReadFrame returned last: zero but for a frame in pieces.
 func (r *Reader) Remaining() uint64 { return r.left }
+
+// LastRead returns when bytes last came from the transport; the zero time if none
+// have. It may be called from any goroutine, like Partial.
+func (r *Reader) LastRead() time.Time { return timeOf(r.lastRead.Load()) }
+
+// Partial returns since when a frame is waited for that has come in part, and the
+// zero time if none is. Each 64 KiB of a frame count as one of their own, so that
+// a large frame on a slow link is told from one that never comes.
+func (r *Reader) Partial() time.Time { return timeOf(r.partialSince.Load()) }
+
+// OnPartial makes the reader call f, which must not block, when it begins to wait
+// for the rest of a frame. It must be set before the first read.
+func (r *Reader) OnPartial(f func()) { r.onPartial = f }
+
+func timeOf(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanoseconds)
+}
+
+// waitPartial notes that the rest of a frame is waited for.
+func (r *Reader) waitPartial() {
+	if r.partial || r.onPartial == nil {
+		return
+	}
+	r.partial, r.partialBytes = true, 0
+	r.partialSince.Store(time.Now().UnixNano())
+	r.onPartial()
+}
+
+// wholeFrame notes that the frame has come, or enough of it.
+func (r *Reader) wholeFrame() {
+	if r.partial {
+		r.partial = false
+		r.partialSince.Store(0)
+	}
+}
 
 // ReadFrame returns the next frame. Its data is valid until the next call.
 //
@@ -105,6 +154,7 @@ func (r *Reader) ReadFrame() (Frame, error) {
 		case length <= uint64(len(rem)):
 			fr.Data = rem[:length:length]
 			r.pos = r.end - len(rem) + int(length)
+			r.wholeFrame()
 			return fr, nil
 		case r.end-r.pos-len(rem)+int(length) <= readBufferMax:
 			err = r.fill(r.end - r.pos - len(rem) + int(length))
@@ -133,12 +183,18 @@ func (r *Reader) readPiece() (Frame, error) {
 	r.pos += n
 	r.left -= uint64(n)
 	fr.Done = fr.Done && r.left == 0
+	if r.partialBytes += uint64(n); r.left == 0 || r.partialBytes >= readBufferMax {
+		r.wholeFrame()
+	}
 	return fr, nil
 }
 
 // fill reads once from the transport, behind what is buffered. It makes the
 // buffer at least need bytes large.
 func (r *Reader) fill(need int) error {
+	if r.end > r.pos || r.left > 0 {
+		r.waitPartial()
+	}
 	r.makeRoom(need)
 	for i := 0; i < maxEmptyReads; i++ {
 		if r.err != nil {
@@ -150,6 +206,7 @@ func (r *Reader) fill(need int) error {
 		}
 		r.err = err // returned once the bytes that came with it are used up
 		if n > 0 {
+			r.lastRead.Store(time.Now().UnixNano())
 			r.end += n
 			r.grow = r.end == len(r.buf)
 			return nil

@@ -18,6 +18,10 @@ const (
 // accepts streams opened by the other side.
 const FlagAcceptsStreams = 1 << 0
 
+// FlagKnowsPeer is the bit of Settings.Flags by which a client says that it has got
+// its server's Settings: what it sends behind this frame keeps to its credit.
+const FlagKnowsPeer = 1 << 1
+
 // MaxCredit is the largest window and the largest credit there is: 2^31-1.
 const MaxCredit = 1<<31 - 1
 
@@ -32,7 +36,7 @@ type Settings struct {
 	Window     uint64 // initial credit of each stream in bytes; absent: no flow control
 	Streams    uint64 // streams that the receiver may have open at once
 	MaxMessage uint64 // largest message accepted, in bytes
-	Flags      uint64 // FlagAcceptsStreams
+	Flags      uint64 // FlagAcceptsStreams, FlagKnowsPeer
 }
 
 // SettingsFrame makes a frame of encoded settings.
@@ -100,7 +104,7 @@ func (s *Settings) set(id, value uint64) error {
 	case settingVersion:
 		field = &s.Version
 	case settingWindow:
-		field = &s.Window
+		field, low = &s.Window, MinWindow
 	case settingStreams:
 		field = &s.Streams
 	case settingMaxMessage:

@@ -32,7 +32,7 @@ func pairs(values ...uint64) (buf []byte) {
 func TestSettingsRoundTrip(t *testing.T) {
 	for _, s := range []drpcwire.Settings{
 		{Version: 1},
-		{Version: 1, Window: 1, Streams: 1, MaxMessage: 1, Flags: 1},
+		{Version: 1, Window: drpcwire.MinWindow, Streams: 1, MaxMessage: 1, Flags: 1},
 		{Version: 1, Window: 64 << 10, Streams: 1024, MaxMessage: 4 << 20, Flags: drpcwire.FlagAcceptsStreams},
 		{Version: 1, MaxMessage: 4 << 20},
 		{
@@ -53,9 +53,9 @@ func TestSettingsThatAreZeroAreNotSent(t *testing.T) {
 }
 
 func TestSettingsMayComeInAnyOrder(t *testing.T) {
-	got, err := drpcwire.ParseSettings(pairs(idFlags, 1, idMaxMessage, 4, idStreams, 3, idWindow, 2, idVersion, 1))
+	got, err := drpcwire.ParseSettings(pairs(idFlags, 1, idMaxMessage, 4, idStreams, 3, idWindow, 2000, idVersion, 1))
 	assert.NoError(t, err)
-	assert.Equal(t, got, drpcwire.Settings{Version: 1, Window: 2, Streams: 3, MaxMessage: 4, Flags: 1})
+	assert.Equal(t, got, drpcwire.Settings{Version: 1, Window: 2000, Streams: 3, MaxMessage: 4, Flags: 1})
 }
 
 func TestUnknownSettingsAreIgnored(t *testing.T) {
@@ -75,7 +75,10 @@ func TestSettingsAreRangeChecked(t *testing.T) {
 		if id == idFlags {
 			low, high = 0, math.MaxUint64
 		}
-		for _, value := range []uint64{0, 1, drpcwire.MaxCredit - 1, drpcwire.MaxCredit, drpcwire.MaxCredit + 1, 1 << 63, math.MaxUint64} {
+		if id == idWindow {
+			low = drpcwire.MinWindow
+		}
+		for _, value := range []uint64{0, 1, drpcwire.MinWindow - 1, drpcwire.MinWindow, drpcwire.MaxCredit - 1, drpcwire.MaxCredit, drpcwire.MaxCredit + 1, 1 << 63, math.MaxUint64} {
 			data := pairs(idVersion, 1, id, value)
 			if id == idVersion {
 				data = pairs(id, value)
@@ -95,7 +98,7 @@ func TestSettingsAreRangeChecked(t *testing.T) {
 func TestMalformedSettingsAreRefused(t *testing.T) {
 	for name, data := range map[string][]byte{
 		"nothing":                  nil,
-		"no version":               pairs(idWindow, 1),
+		"no version":               pairs(idWindow, 5000),
 		"only what is unknown":     pairs(99, 1),
 		"an id without a value":    pairs(idVersion, 1, idWindow),
 		"a value that is cut":      append(pairs(idVersion, 1, idWindow), 0x80),
@@ -103,11 +106,11 @@ func TestMalformedSettingsAreRefused(t *testing.T) {
 		"an id over 64 bits":       append(append(pairs(idVersion, 1), bytes.Repeat([]byte{0xff}, 9)...), 2, 1),
 		"a value over 64 bits":     append(append(pairs(idVersion, 1, 99), bytes.Repeat([]byte{0xff}, 9)...), 2),
 		"a version twice":          pairs(idVersion, 1, idVersion, 1),
-		"a window twice":           pairs(idVersion, 1, idWindow, 5, idWindow, 6),
+		"a window twice":           pairs(idVersion, 1, idWindow, 5000, idWindow, 6000),
 		"a stream count twice":     pairs(idVersion, 1, idStreams, 5, idStreams, 5),
 		"a message size twice":     pairs(idVersion, 1, idMaxMessage, 5, idStreams, 5, idMaxMessage, 5),
 		"flags twice":              pairs(idVersion, 1, idFlags, 1, idFlags, 1),
-		"bad after all that is ok": pairs(idVersion, 1, idWindow, 5, idStreams, 0),
+		"bad after all that is ok": pairs(idVersion, 1, idWindow, 5000, idStreams, 0),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := drpcwire.ParseSettings(data)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,7 +25,13 @@ type Peer struct {
 	tr     io.ReadWriteCloser
 	frames chan string // what has come, in order; closed at the end
 	err    error       // set before frames is closed
+	all    atomic.Bool // see All
 }
+
+// All makes the peer hand out all frames. Without it pings, and the acknowledgement
+// by which a client says that it knows its server, are dropped: they come at times
+// that most tests do not care for.
+func (p *Peer) All() { p.all.Store(true) }
 
 // NewPeer starts a peer on a transport, which it closes at the end of the test.
 func NewPeer(tb testing.TB, tr io.ReadWriteCloser) *Peer {
@@ -49,6 +56,9 @@ func (p *Peer) read() {
 		if err != nil {
 			p.err = err
 			return
+		}
+		if !p.all.Load() && (fr.Kind == drpcwire.KindPing || fr.Kind == drpcwire.KindSettings && fr.ID.Stream == 0) {
+			continue
 		}
 		p.frames <- Describe(fr)
 	}

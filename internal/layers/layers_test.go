@@ -22,10 +22,13 @@ var allowed = map[string][]string{
 	"drpcserver":  {"drpcmanager", "drpcstream", "drpcwire"},
 	"drpcmux":     {},
 	"interop":     {}, // tests only
+	"faults":      {}, // tests only
 
-	"internal/drpctest": {"drpcwire"}, // for tests
-	"internal/layers":   {},           // tests only
-	"internal/promises": {},           // tests only
+	"internal/drpctest":   {"drpcwire"}, // for tests
+	"internal/faultproxy": {},           // for tests
+	"internal/simnet":     {},           // for tests
+	"internal/layers":     {},           // tests only
+	"internal/promises":   {},           // tests only
 }
 
 // modules are what the library may depend on besides the standard library.

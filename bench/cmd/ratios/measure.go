@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"time"
 
+	"braid/bench/internal/figures"
 	"braid/bench/internal/job"
 	"braid/bench/internal/rig"
 )
@@ -53,7 +54,7 @@ func (r result) ratios() []float64 {
 }
 
 // meets reports whether the pair has no bar or keeps it.
-func (r result) meets() bool { return r.bar == 0 || median(r.ratios()) <= r.bar }
+func (r result) meets() bool { return r.bar == 0 || figures.Median(r.ratios()) <= r.bar }
 
 // missed reports whether any result misses its bar.
 func missed(results []result) bool {

@@ -11,22 +11,6 @@ import (
 	"braid/bench/internal/job"
 )
 
-func TestMedian(t *testing.T) {
-	for _, test := range []struct {
-		values []float64
-		want   float64
-	}{
-		{[]float64{3}, 3},
-		{[]float64{4, 1}, 2.5},
-		{[]float64{9, 1, 2}, 2},
-		{[]float64{1, 100, 3, 2}, 2.5},
-	} {
-		if got := median(test.values); got != test.want {
-			t.Errorf("median of %v is %v, want %v", test.values, got, test.want)
-		}
-	}
-}
-
 // TestRatiosArePaired checks that a round is compared with itself: a machine
 // that becomes slower in the middle must not change the ratio.
 func TestRatiosArePaired(t *testing.T) {

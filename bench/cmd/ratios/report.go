@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"text/tabwriter"
+
+	"braid/bench/internal/figures"
 )
 
 // report writes what was measured, and on what.
@@ -33,7 +35,7 @@ func writeTable(w io.Writer, cfg config, results []result) {
 		ratios := r.ratios()
 		fmt.Fprintf(tab, "%s\t%s\t%s\t%s\t%s\t%.2fx\t%v vs %v\t%s", r.name(), r.kind.Unit,
 			spread(r.measured.nanos, "%.0f"), spread(r.against.nanos, "%.0f"), spread(ratios, "%.3f"),
-			1/median(ratios), r.measured.conns, r.against.conns, barName(r.bar))
+			1/figures.Median(ratios), r.measured.conns, r.against.conns, barName(r.bar))
 		if cfg.require {
 			fmt.Fprintf(tab, "\t%s", verdict(r))
 		}
@@ -45,7 +47,7 @@ func writeTable(w io.Writer, cfg config, results []result) {
 // spread writes a median with the smallest and the largest value.
 func spread(values []float64, format string) string {
 	return fmt.Sprintf(format+" ["+format+"-"+format+"]",
-		median(values), slices.Min(values), slices.Max(values))
+		figures.Median(values), slices.Min(values), slices.Max(values))
 }
 
 // barName says what is asked of a pair.

@@ -1,0 +1,96 @@
+package drpcmanager
+
+import (
+	"slices"
+
+	"braid/drpcstream"
+)
+
+// handlers bounds, on a server, the handlers that run at once. One counts until it
+// has returned, even if its stream has ended long before: a peer that opens streams
+// and cancels them (CVE-2023-44487) or has them refused (CVE-2025-8671) gains
+// nothing by it. Streams beyond the bound wait; as many can wait as can be open. It
+// is guarded by the manager's mu.
+type handlers struct {
+	limit   int
+	running int
+	waiting []invoke // in the order in which they came
+}
+
+// add reports whether the handler of the stream may start. If not, the stream is
+// put in line.
+func (h *handlers) add(i invoke) bool {
+	if h.running < h.limit {
+		h.running++
+		return true
+	}
+	if len(h.waiting) >= h.limit {
+		// As many are not open at once: most of these have ended meanwhile.
+		h.waiting = slices.DeleteFunc(h.waiting, func(i invoke) bool { return i.stream.IsTerminated() })
+	}
+	h.waiting = append(h.waiting, i)
+	return false
+}
+
+// returned gives the place of a handler to the first in line that still lives.
+func (h *handlers) returned() (next invoke, ok bool) {
+	for len(h.waiting) > 0 {
+		next, h.waiting = h.waiting[0], h.waiting[1:]
+		if !next.stream.IsTerminated() {
+			return next, true
+		}
+	}
+	h.waiting = nil
+	h.running--
+	return invoke{}, false
+}
+
+// started reports whether the handler of a stream has started, or will not.
+func (h *handlers) started(s *drpcstream.Stream) bool {
+	return !slices.ContainsFunc(h.waiting, func(i invoke) bool { return i.stream == s })
+}
+
+// start starts the handler of a stream, or puts it in line.
+func (m *Manager) start(i invoke) {
+	m.mu.Lock()
+	now := m.handlers.add(i)
+	m.mu.Unlock()
+	if now {
+		m.hooks.Handle(i.stream, i.rpc)
+	}
+}
+
+// Returned implements drpcstream.Owner.
+func (m *Manager) Returned(*drpcstream.Stream) {
+	m.mu.Lock()
+	next, ok := m.handlers.returned()
+	m.checkIdleLocked()
+	m.mu.Unlock()
+	if ok {
+		m.hooks.Handle(next.stream, next.rpc)
+	}
+}
+
+// full reports whether the peer has as many streams open as it may, incomplete ones
+// counted. A stream whose last frame is on its way to the peer does not count, even
+// if it is still to be taken out: the peer may have opened the next one upon it.
+func (m *Manager) full(incomplete int) bool {
+	limit := m.opts.Limits.streams()
+	m.mu.Lock()
+	if len(m.streams)+incomplete < limit {
+		m.mu.Unlock()
+		return false
+	}
+	streams := make([]*drpcstream.Stream, 0, len(m.streams))
+	for _, s := range m.streams {
+		streams = append(streams, s)
+	}
+	m.mu.Unlock()
+	live := incomplete
+	for _, s := range streams {
+		if s.Live() {
+			live++
+		}
+	}
+	return live >= limit
+}

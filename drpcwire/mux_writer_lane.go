@@ -1,0 +1,180 @@
+package drpcwire
+
+// Lane is a stream's account with a MuxWriter: what it has pending and whether
+// it is parked. The zero value is ready; it belongs to one stream and one
+// MuxWriter, and at most one goroutine may be parked on it.
+type Lane struct {
+	// Guarded by the writer's mu.
+	epoch      uint64 // pending counts only while it equals the writer's
+	pending    int
+	end        uint64 // where its last bytes in buf end, see MuxWriter.endLocked
+	urgent     urgentShare
+	credit     laneCredit
+	want       int           // bytes asked for in Wait
+	granted    bool          // want bytes are reserved
+	queued     bool          // in the writer's queue
+	starved    bool          // queued for lack of total room
+	wake       chan struct{} // capacity 1
+	next, prev *Lane
+}
+
+// admitLocked says whether n more bytes of the lane fit, and uses up the
+// reservation the lane may have.
+func (m *MuxWriter) admitLocked(l *Lane, n int) error {
+	if m.err != nil {
+		return m.err
+	}
+	if l.granted {
+		m.reserved -= l.want
+		l.granted = false
+		if n <= l.want {
+			return nil
+		}
+		m.grantLocked() // it asked for less than it needs, and queues up again
+	}
+	if !m.laneFitsLocked(l, n) || m.starved > 0 || !m.totalFitsLocked(n) {
+		return ErrFull
+	}
+	return nil
+}
+
+func (m *MuxWriter) laneFitsLocked(l *Lane, n int) bool {
+	pending := m.urgent.pending(l)
+	if l.epoch == m.epoch {
+		pending += l.pending
+	}
+	return pending == 0 || pending+n <= m.maxLane
+}
+
+func (m *MuxWriter) totalFitsLocked(n int) bool {
+	used := len(m.buf) + len(m.urgent.buf) + m.reserved
+	return used == 0 || used+n <= m.max
+}
+
+// Wait parks until n bytes of the lane fit, and reserves them: the caller must
+// then call TryWrite, or Forgo if it does not want to any more. Where they fit
+// at once it reserves nothing, and the TryWrite that follows may have to wait
+// again. Wait returns early, with nil and without a reservation, when stop is
+// closed; and with the cause when the writer has stopped.
+func (m *MuxWriter) Wait(l *Lane, n int, stop <-chan struct{}) error {
+	m.mu.Lock()
+	if m.err != nil {
+		m.mu.Unlock()
+		return m.err
+	}
+	l.want = n
+	if m.laneFitsLocked(l, n) {
+		if m.starved == 0 && m.totalFitsLocked(n) {
+			m.mu.Unlock()
+			return nil
+		}
+		l.starved = true
+		m.starved++
+	}
+	if l.wake == nil {
+		l.wake = make(chan struct{}, 1)
+	}
+	m.queue.push(l)
+	m.mu.Unlock()
+
+	select {
+	case <-l.wake:
+		return nil
+	case <-stop:
+		m.Forgo(l)
+		return nil
+	case <-m.stopped:
+		m.Forgo(l)
+		return m.err // set before stopped was closed, never again after
+	}
+}
+
+// Forgo gives back what Wait has reserved for the lane, or takes the lane out
+// of the queue, so that the next one in line is not kept waiting for it.
+func (m *MuxWriter) Forgo(l *Lane) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case l.queued:
+		m.dequeueLocked(l)
+	case l.granted:
+		l.granted = false
+		m.reserved -= l.want
+		select {
+		case <-l.wake: // granted while the caller turned away
+		default:
+		}
+	default:
+		return
+	}
+	m.grantLocked()
+}
+
+// grantLocked wakes parked lanes in order, as many as there is room for. A lane
+// whose own bound is the reason is passed over: the next take frees it.
+func (m *MuxWriter) grantLocked() {
+	for l := m.queue.front(); l != nil; {
+		next := m.queue.after(l)
+		switch {
+		case !m.laneFitsLocked(l, l.want):
+		case !m.totalFitsLocked(l.want):
+			return
+		default:
+			m.dequeueLocked(l)
+			l.granted = true
+			m.reserved += l.want
+			l.wake <- struct{}{}
+		}
+		l = next
+	}
+}
+
+func (m *MuxWriter) dequeueLocked(l *Lane) {
+	m.queue.remove(l)
+	if l.starved {
+		l.starved = false
+		m.starved--
+	}
+}
+
+// markStarvedLocked notes which of the parked lanes wait for total room now:
+// after a take, all that have nothing pending of their own any more.
+func (m *MuxWriter) markStarvedLocked() {
+	for l := m.queue.front(); l != nil; l = m.queue.after(l) {
+		if !l.starved && m.laneFitsLocked(l, l.want) {
+			l.starved = true
+			m.starved++
+		}
+	}
+}
+
+// laneQueue is a list of lanes in the order in which they were parked.
+type laneQueue struct{ head, tail *Lane }
+
+func (q *laneQueue) front() *Lane        { return q.head }
+func (q *laneQueue) after(l *Lane) *Lane { return l.next }
+
+func (q *laneQueue) push(l *Lane) {
+	l.queued = true
+	l.prev, l.next = q.tail, nil
+	if q.tail != nil {
+		q.tail.next = l
+	} else {
+		q.head = l
+	}
+	q.tail = l
+}
+
+func (q *laneQueue) remove(l *Lane) {
+	if l.prev != nil {
+		l.prev.next = l.next
+	} else {
+		q.head = l.next
+	}
+	if l.next != nil {
+		l.next.prev = l.prev
+	} else {
+		q.tail = l.prev
+	}
+	l.next, l.prev, l.queued = nil, nil, false
+}

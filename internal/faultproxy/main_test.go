@@ -1,0 +1,12 @@
+package faultproxy
+
+import (
+	"testing"
+
+	"braid/internal/drpctest"
+)
+
+func TestMain(m *testing.M) {
+	RunIfAsked()
+	drpctest.Main(m)
+}
