@@ -71,6 +71,20 @@ func (c *Conn) Streams() int { return c.man.Streams() }
 // of closing the transport.
 func (c *Conn) Close() error { return c.man.Close() }
 
+// Shutdown lets the connection come to its end: calls in progress finish, calls
+// that are made from now on fail with an error that matches drpcstream.ErrRefused,
+// and the connection closes after the last one. A server that is braid is told, so
+// that its handlers can see it (drpcstream.Stream.Draining).
+//
+// When ctx ends before that, Shutdown cuts the connection and returns the error of
+// ctx at once.
+func (c *Conn) Shutdown(ctx context.Context) error { return c.man.Shutdown(ctx) }
+
+// Draining returns a channel that is closed when the server has said that it takes
+// no more calls on this connection, or Shutdown was called. Calls in progress go on;
+// new ones need another connection.
+func (c *Conn) Draining() <-chan struct{} { return c.man.Draining() }
+
 // Invoke makes a unary call: it sends in, waits for the answer and decodes it
 // into out.
 //

@@ -19,6 +19,7 @@ var errPanic = drpcerr.WithCode(errs.New("internal error: the handler panicked")
 
 // run handles one call. Whatever the handler does, the stream ends.
 func (s *Server) run(stream *drpcstream.Stream, rpc string) {
+	defer s.handlers.Add(-1)
 	returned := false
 	defer func() {
 		if returned {
@@ -66,8 +67,8 @@ type workers struct {
 
 func newWorkers(run func(*drpcstream.Stream, string)) *workers { return &workers{run: run} }
 
-// start hands a call to a goroutine. It is called by the connection's reader,
-// and never after wait.
+// start hands a call to a goroutine. It is called by the connection's reader, never
+// after wait, and by a goroutine of the workers whose handler has returned.
 func (w *workers) start(stream *drpcstream.Stream, rpc string) {
 	w.mu.Lock()
 	if n := len(w.idle); n > 0 {

@@ -8,26 +8,32 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/zeebo/errs"
 
 	"storj.io/drpc"
 	"storj.io/drpc/drpccache"
-	"storj.io/drpc/drpcctx"
 	"storj.io/drpc/drpcstats"
 
 	"braid/drpcmanager"
+	"braid/drpcstream"
 )
 
 // Server serves calls through a handler, usually a *drpcmux.Mux. All methods
 // may be called concurrently.
 type Server struct {
-	opts    Options
-	handler drpc.Handler
+	opts     Options
+	handler  drpc.Handler
+	handlers atomic.Int64 // that run, on all connections
 
-	mu    sync.Mutex
-	stats map[string]*drpcstats.Stats // guarded by mu
+	mu        sync.Mutex
+	stats     map[string]*drpcstats.Stats       // guarded by mu, like all below
+	conns     map[*drpcmanager.Manager]struct{} // that are being served
+	listeners map[net.Listener]struct{}         // on which Serve accepts
+	draining  bool                              // Shutdown was called
+	turnedOff throttle                          // connections above the limit
 }
 
 // New returns a Server with default options.
@@ -35,12 +41,20 @@ func New(handler drpc.Handler) *Server { return NewWithOptions(handler, Options{
 
 // NewWithOptions returns a Server.
 func NewWithOptions(handler drpc.Handler, opts Options) *Server {
-	return &Server{opts: opts, handler: handler, stats: make(map[string]*drpcstats.Stats)}
+	return &Server{
+		opts:      opts,
+		handler:   handler,
+		stats:     make(map[string]*drpcstats.Stats),
+		conns:     make(map[*drpcmanager.Manager]struct{}),
+		listeners: make(map[net.Listener]struct{}),
+	}
 }
 
 // ServeOne serves one connection until it ends, and closes it. It returns nil
-// when the client has hung up with no call open, the error of ctx when that has
-// ended, and else a drpcmanager.LostError in the chain.
+// when the client has hung up with no call open or Shutdown has ended the
+// connection, the error of ctx when that has ended, ErrShutdown after Shutdown, an
+// error with drpcwire.CodeResourceExhausted above Options.MaximumConnections, and
+// else a drpcmanager.LostError in the chain.
 //
 // When it returns, no handler of the connection is running. The end of ctx or of
 // the connection ends the contexts of the handlers; one that does not heed its
@@ -50,11 +64,20 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 	defer cache.Clear()
 
 	workers := newWorkers(s.run)
-	hooks := drpcmanager.Hooks{Handle: workers.start}
+	hooks := drpcmanager.Hooks{Handle: func(stream *drpcstream.Stream, rpc string) {
+		if s.claimHandler(stream) {
+			workers.start(stream, rpc)
+		}
+	}}
 	if s.opts.CollectStats {
 		hooks.Stats = s.counters
 	}
-	man := drpcmanager.NewServer(drpccache.WithContext(ctx, cache), tr, s.opts.Manager, hooks)
+	man, err := s.connect(drpccache.WithContext(ctx, cache), tr, hooks)
+	if err != nil {
+		_ = tr.Close() // that it was refused is the better error
+		return err
+	}
+	defer s.disconnect(man)
 
 	select {
 	case <-ctx.Done():
@@ -67,13 +90,34 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case man.HungUp():
+	case man.HungUp(), errors.Is(man.Err(), drpcmanager.ErrShutdown):
 		return nil
 	case errors.Is(man.Err(), context.DeadlineExceeded): // InactivityTimeout
 		return context.DeadlineExceeded
 	default:
 		return man.Err()
 	}
+}
+
+// connect starts a connection, unless there are too many or none is wanted.
+func (s *Server) connect(ctx context.Context, tr drpc.Transport, hooks drpcmanager.Hooks) (*drpcmanager.Manager, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch limit := s.opts.maximumConnections(); {
+	case s.draining:
+		return nil, ErrShutdown
+	case len(s.conns) >= limit:
+		return nil, tooManyConnections{limit}
+	}
+	man := drpcmanager.NewServer(ctx, tr, s.opts.Manager, hooks)
+	s.conns[man] = struct{}{}
+	return man, nil
+}
+
+func (s *Server) disconnect(man *drpcmanager.Manager) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, man)
 }
 
 // The pause after an error of accepting that may pass, such as having run out of
@@ -83,18 +127,23 @@ const (
 	acceptPauseMax = time.Second
 )
 
-// Serve accepts connections and serves each one as ServeOne does, until ctx
-// ends, when it returns nil, or until accepting fails for good, when it returns
-// that error. It closes the listener, and returns when all connections have
-// ended, which it makes them do.
+// Serve accepts connections and serves each one as ServeOne does, until ctx ends or
+// Shutdown is called, when it returns nil, or until accepting fails for good, when
+// it returns that error. After Shutdown it returns ErrShutdown at once. It closes
+// the listener, and returns when all connections have ended; unless Shutdown lets
+// them come to their end, it makes them do so.
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
-	tracker := drpcctx.NewTracker(ctx)
-	defer tracker.Wait()
-	defer tracker.Cancel()
-	tracker.Run(func(ctx context.Context) {
-		<-ctx.Done()
-		_ = lis.Close()
-	})
+	defer func() { _ = lis.Close() }() // it is closed already, but for errors
+	if !s.listen(lis) {
+		return ErrShutdown
+	}
+	defer s.unlisten(lis)
+
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { _ = lis.Close() })()
 
 	pause := acceptPauseMin
 	for {
@@ -102,12 +151,11 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 		switch {
 		case err == nil:
 			pause = acceptPauseMin
-			tracker.Run(func(ctx context.Context) {
-				if err := s.ServeOne(ctx, conn); err != nil && ctx.Err() == nil {
-					s.log(err)
-				}
-			})
+			conns.Go(func() { s.serveAccepted(ctx, conn) })
 		case ctx.Err() != nil:
+			return nil
+		case s.isDraining():
+			conns.Wait()
 			return nil
 		case !isTemporary(err):
 			return errs.Wrap(err)
@@ -123,6 +171,25 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 			pause = min(2*pause, acceptPauseMax)
 		}
 	}
+}
+
+// serveAccepted serves a connection that Serve has accepted, and logs how it ended
+// if that was badly. Connections above the limit share a line each second.
+func (s *Server) serveAccepted(ctx context.Context, conn net.Conn) {
+	err := s.ServeOne(ctx, conn)
+	if err == nil || ctx.Err() != nil || errors.Is(err, ErrShutdown) {
+		return
+	}
+	if errors.As(err, new(tooManyConnections)) {
+		s.mu.Lock()
+		n := s.turnedOff.add(time.Now())
+		s.mu.Unlock()
+		if n > 0 {
+			s.log(errs.New("%d connections turned away: %w", n, err))
+		}
+		return
+	}
+	s.log(err)
 }
 
 // isTemporary reports whether accepting may work again.

@@ -116,19 +116,21 @@ func (a Arrival) cost() int64 {
 	return frameCost(len(a.Data)) + int64(a.More)
 }
 
-// maxErrorData is the largest Error that is accepted, in bytes of text: what is
-// sent is cut to a quarter of it. The packets that only end a stream have no data
-// or a number.
 const (
-	maxErrorData = 64 << 10
-	maxEndData   = 1 << 10
+	// maxErrorData is what is kept of an Error: its code and 64 KiB of text. The
+	// rest is dropped as it comes. What is sent is cut to a quarter of it.
+	maxErrorData = 8 + 64<<10
+
+	// maxEndData is the most data that is accepted of a packet that only ends a
+	// stream: it has none, or a number.
+	maxEndData = 1 << 10
 )
 
 // sizeLimit returns the largest packet of a kind that is accepted.
 func (s *Stream) sizeLimit(kind drpcwire.Kind) int {
 	switch kind {
 	case drpcwire.KindError:
-		return 8 + maxErrorData
+		return maxErrorData
 	case drpcwire.KindCancel, drpcwire.KindClose, drpcwire.KindCloseSend:
 		return maxEndData
 	default:
@@ -153,6 +155,13 @@ func (s *Stream) HandleFrame(in Arrival) error {
 		s.recv.owe(cost)
 	}
 	abandons := s.asm.Abandons(in.Frame)
+	if in.Kind == drpcwire.KindError {
+		room := maxErrorData
+		if !abandons {
+			room -= s.asm.Buffered()
+		}
+		in.Data, in.More = in.Data[:min(len(in.Data), room)], 0
+	}
 	pkt, done, err := s.asm.Append(in.Frame, in.More, s.sizeLimit(in.Kind))
 	if abandons {
 		s.recv.abandon()

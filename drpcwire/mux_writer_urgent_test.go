@@ -286,6 +286,25 @@ func TestFramesWithoutAStreamKeepTheirOrder(t *testing.T) {
 	})
 }
 
+func TestWhatIsWrittenFirstIsNotOvertaken(t *testing.T) {
+	bubble(t, drpcwire.MuxWriterOptions{}, func(t *testing.T, m *drpcwire.MuxWriter, g *gate) {
+		var lane drpcwire.Lane
+		clogged(t, m, g)
+		assert.NoError(t, m.TryWrite(new(drpcwire.Lane), message(3, 1, 10)))
+		assert.NoError(t, m.WriteFirst(message(5, 1, 10)))
+		m.Grant(&lane, 7, 1)
+		assert.NoError(t, m.TryWrite(new(drpcwire.Lane), message(9, 1, 10)))
+		assert.NoError(t, m.WriteControl(message(11, 1, 10)))
+		flushed := flush(m)
+		g.letUntil(m.Empty)
+		assert.Equal(t, flushed.state(), sent)
+		assert.DeepEqual(t, g.brief(t, 1), []string{"s3m1", "s1m1", "s5m1", "s9m1", "s11m1", "s7m0"})
+		m.Grant(&lane, 7, 1)
+		assert.Equal(t, flush(m).state(), "parked")
+		g.letAll()
+	})
+}
+
 func TestASmallCallBesideBulkWaitsForOnePiece(t *testing.T) {
 	opts := drpcwire.MuxWriterOptions{MaximumPending: roomy}
 	bubble(t, opts, func(t *testing.T, m *drpcwire.MuxWriter, g *gate) {

@@ -59,6 +59,7 @@ var differences = []difference{
 
 	// Cancel has a code, so that a deadline is one on both sides.
 	{"the context tells why", "stream's deadline passes", `context: canceled`, `context: deadline exceeded`, braidClient},
+	{"the deadline travels", "handler sees the deadline", `server: deadline: false`, `server: deadline: true`, bothBraid},
 	{"the server learns why", "unary call's deadline passes",
 		`server: context: canceled`, `server: context: deadline exceeded`, bothBraid},
 	{"the server learns why", "stream's deadline passes",

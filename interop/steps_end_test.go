@@ -124,7 +124,7 @@ var contextSteps = []step{
 		p.finish(stream)
 		ctx.expire()
 	}},
-	{"handler has no deadline", func(p *play) {
+	{"handler sees the deadline", func(p *play) {
 		p.stage.play(drpctest.Service{
 			UnaryFn: func(ctx context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
 				_, ok := ctx.Deadline()

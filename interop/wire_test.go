@@ -47,7 +47,7 @@ func TestStockClientIsSentNothingItDoesNotKnow(t *testing.T) {
 
 // TestBraidAnswersBraidBeforeAnythingElse watches the bytes of two ends that
 // come to know each other: one announcement each, the server's first of all
-// that it sends.
+// that it sends, and the acknowledgement of the client.
 func TestBraidAnswersBraidBeforeAnythingElse(t *testing.T) {
 	tap := new(tap)
 	playPair(t, pair{braid, braid}, options{}, tap)
@@ -58,12 +58,17 @@ func TestBraidAnswersBraidBeforeAnythingElse(t *testing.T) {
 		frames := parse(t, r.writes())
 		count := 0
 		for _, fr := range frames {
-			if fr.Kind == drpcwire.KindSettings {
-				count++
+			if fr.Kind != drpcwire.KindSettings {
+				continue
+			}
+			count++
+			s, err := drpcwire.ParseSettings(fr.Data)
+			if knows := s.Flags&drpcwire.FlagKnowsPeer != 0; err != nil || knows != (count == 2) {
+				t.Errorf("end %d, settings %d: %+v, %v", i, count, s, err)
 			}
 		}
-		if count != 1 {
-			t.Errorf("end %d has announced itself %d times", i, count)
+		if count != 2-i {
+			t.Errorf("end %d has sent settings %d times", i, count)
 		}
 		if i == 1 && frames[0].Kind != drpcwire.KindSettings {
 			t.Errorf("the server has sent %v first", drpctest.Describe(frames[0].Frame))

@@ -1,0 +1,118 @@
+package drpcserver
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"braid/drpcmanager"
+	"braid/drpcstream"
+	"braid/drpcwire"
+)
+
+// ErrShutdown is returned by Serve and ServeOne after Shutdown was called.
+var ErrShutdown = errors.New("drpcserver: shut down")
+
+// Shutdown lets the server come to its end: it accepts no more connections, and no
+// more calls on those there are. Calls that are refused fail with an error that
+// matches drpcstream.ErrRefused, after which a retry is safe; a client of
+// storj.io/drpc gets the code drpcwire.CodeUnavailable, or finds the connection
+// closed. Handlers and clients can see it coming (drpcstream.Stream.Draining). A
+// connection closes when its last handler has returned.
+//
+// Shutdown returns nil when all connections have ended. When ctx ends before that,
+// it cuts those that are left and returns the error of ctx, without waiting for
+// handlers that do not heed their contexts. Serve and ServeOne do wait for them. It
+// may be called more than once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.draining = true
+	for lis := range s.listeners {
+		_ = lis.Close() // Serve sees why
+	}
+	conns := make([]*drpcmanager.Manager, 0, len(s.conns))
+	for man := range s.conns {
+		conns = append(conns, man)
+	}
+	s.mu.Unlock()
+
+	var (
+		wg  sync.WaitGroup
+		mu  sync.Mutex
+		err error
+	)
+	for _, man := range conns {
+		wg.Go(func() {
+			if e := man.Shutdown(ctx); e != nil {
+				mu.Lock()
+				err = e
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return err
+}
+
+func (s *Server) isDraining() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.draining
+}
+
+func (s *Server) listen(lis net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.listeners[lis] = struct{}{}
+	return true
+}
+
+func (s *Server) unlisten(lis net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, lis)
+}
+
+// claimHandler counts a handler that is about to run. Where there are too many, it
+// refuses the call and reports false.
+func (s *Server) claimHandler(stream *drpcstream.Stream) bool {
+	limit := int64(s.opts.maximumHandlers())
+	if s.handlers.Add(1) <= limit {
+		return true
+	}
+	s.handlers.Add(-1)
+	_ = stream.Return(drpcwire.Exhausted( // an error means that the client is gone
+		"too many calls: %d handlers are running on the server; the call was not started", limit))
+	return false
+}
+
+// tooManyConnections is the error of a connection above the limit.
+type tooManyConnections struct{ limit int }
+
+func (e tooManyConnections) Error() string {
+	return drpcwire.Exhausted("too many connections: %d are open", e.limit).Error()
+}
+
+// Code returns drpcwire.CodeResourceExhausted.
+func (e tooManyConnections) Code() uint64 { return drpcwire.CodeResourceExhausted }
+
+// throttle lets one event pass each second, and counts those that it stands for.
+type throttle struct {
+	last time.Time
+	n    int
+}
+
+// add counts one more, and returns how many there are to be told of now, or zero.
+func (t *throttle) add(now time.Time) (n int) {
+	t.n++
+	if !t.last.IsZero() && now.Sub(t.last) < time.Second {
+		return 0
+	}
+	n, t.n, t.last = t.n, 0, now
+	return n
+}
