@@ -228,9 +228,12 @@ func (s *Stream) SendCancel(err error) (busy bool, _ error) {
 }
 
 // Cancel ends the stream on this side with err, for senders and receivers, and
-// tells the peer. What was not received is dropped. It reports whether the
-// stream was Closed already.
+// tells the peer. What was not received is dropped. A nil err means
+// context.Canceled. It reports whether the stream was Closed already.
 func (s *Stream) Cancel(err error) (finished bool) {
+	if err == nil {
+		err = context.Canceled
+	}
 	finished = s.State() == Closed
 	_ = s.finishWith(drpcwire.KindCancel, drpcwire.AppendCancel(nil, cancelCode(err)), outcome{
 		send: err, recv: err, discard: true, ctx: contextError(err),

@@ -39,9 +39,11 @@ type inflow struct {
 	closed    bool // the sender is done: nothing more is granted
 	contended bool // it may be the budget's head, or wait in its line
 
-	// What is consumed is measured over epochs of at least half a window.
+	// How fast the application takes what arrives is measured over epochs of at
+	// least half a window. What it waits for counts as taken as it arrives.
+	reached    int64 // all credit that was consumed, or arrived for who waits
+	epochBase  int64 // reached when the epoch began
 	epochStart time.Time
-	epochBytes int64
 }
 
 // window is what the sender may have outstanding, but for a large message.
@@ -57,15 +59,17 @@ func (f *inflow) threshold() int64 { return f.window() / 4 }
 // to the sender now, if it is time for that.
 func (f *inflow) consume(n int64) (grant int64) {
 	f.consumed += n
-	f.epochBytes += n
 	if f.initial == 0 {
 		return 0
 	}
 	f.giveBackExtra()
-	if f.closed || f.consumed+f.window()-f.granted < f.threshold() {
+	if f.closed {
 		return 0
 	}
-	f.tune()
+	f.tune(f.consumed)
+	if f.consumed+f.window()-f.granted < f.threshold() {
+		return 0
+	}
 	return f.grant(f.consumed + f.window() - f.granted)
 }
 
@@ -108,6 +112,7 @@ func (f *inflow) extend() (grant int64, ok bool) {
 	if f.initial == 0 || f.partial == 0 || f.closed {
 		return 0, true
 	}
+	f.tune(f.consumed + f.partial)
 	grant = f.consumed + f.partial + f.window() - f.granted
 	if grant < f.threshold() {
 		return 0, true
@@ -149,20 +154,21 @@ const (
 	shrinkFactor = 256
 )
 
-// tune adapts the window to how fast the application consumes: the product of
-// bandwidth and delay. The clock is looked at once for half a window.
-func (f *inflow) tune() {
+// tune adapts the window to how fast the application takes what arrives: the
+// product of bandwidth and delay. It is told how far that has got, and looks at the
+// clock once for half a window.
+func (f *inflow) tune(reached int64) {
 	if f.growth > 0 {
 		f.shrink(f.growth - f.budget.allowance(f.growth))
 	}
-	window := f.window()
-	if f.epochBytes < window/2 && !f.epochStart.IsZero() {
+	f.reached = max(f.reached, reached)
+	window, bytes := f.window(), f.reached-f.epochBase
+	if bytes < window/2 {
 		return
 	}
 	now, roundTrip := f.owner.now()
-	first := f.epochStart.IsZero()
-	took, bytes := now.Sub(f.epochStart), f.epochBytes
-	f.epochStart, f.epochBytes = now, 0
+	first, took := f.epochStart.IsZero(), now.Sub(f.epochStart)
+	f.epochStart, f.epochBase = now, f.reached
 	if first {
 		return
 	}

@@ -148,7 +148,7 @@ func (s *Stream) HandleFrame(in Arrival) error {
 		s.cfg.Budget.Add(Totals{Late: cost})
 		return nil
 	}
-	if limit := s.recv.limit.Load(); limit > 0 && s.recv.received.Load()+cost > limit {
+	if limit := s.recv.limit.Load(); limit > 0 && cost > 0 && s.recv.received.Load()+cost > limit {
 		if in.Strict {
 			return drpc.ProtocolError.New("more sent than there is credit for (%v)", in.Frame)
 		}
