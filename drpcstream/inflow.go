@@ -97,6 +97,12 @@ func (f *inflow) giveBackExtra() {
 		f.budget.give(f.extra - need)
 		f.extra = need
 	}
+	f.leave()
+}
+
+// leave lets others have the place at the head of the budget, or in its line, once
+// there is no message that it was for.
+func (f *inflow) leave() {
 	if f.extra == 0 && f.contended {
 		f.contended = false
 		f.budget.leave(f)
@@ -221,6 +227,7 @@ func (f *inflow) close(received int64) {
 	f.extra = min(max(f.granted-f.consumed-f.initial, 0), charged)
 	f.budget.give(charged - f.extra)
 	f.giveBackExtra()
+	f.leave()
 }
 
 // start puts credit in force. What was consumed before is granted as if it had

@@ -54,6 +54,7 @@ func (s *Stream) acquire() ([]byte, error) {
 		s.Cancel(err)
 		return nil, err
 	case err == ErrTimeout: //nolint:errorlint // returned as it is
+		s.cfg.Budget.passOn() // it may have been in front in the budget's line
 		return nil, err
 	case err == io.EOF: //nolint:errorlint // a clean end is io.EOF itself
 		return nil, err
@@ -191,7 +192,7 @@ func (s *Stream) HandleFrame(in Arrival) error {
 	case cost > 0:
 		s.recv.part(a)
 	}
-	if cost > 0 {
+	if cost > 0 || abandons {
 		s.cfg.Budget.passOn()
 	}
 	return err
@@ -243,6 +244,7 @@ func (s *Stream) peerClosedSend() {
 	}
 	s.recvClosed = true
 	s.recv.close(io.EOF)
+	s.cfg.Budget.passOn()
 	o := outcome{send: s.sendErr, recv: io.EOF}
 	ended := false
 	switch {

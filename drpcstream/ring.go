@@ -98,6 +98,9 @@ func (r *ring) arriveLocked(a arrival) {
 		return
 	}
 	r.received.Add(a.cost)
+	if r.flow.closed { // it is dropped, and not taken for what is still held
+		r.flow.granted += a.cost
+	}
 	if r.settled {
 		r.flow.budget.Add(Totals{Received: a.cost})
 	}
@@ -143,12 +146,17 @@ func (r *ring) push(msg []byte, a arrival) (storage []byte) {
 		r.waitForRoomLocked()
 	}
 	r.arriveLocked(a)
-	r.flow.partial = 0
-	if r.err != nil {
-		r.dropLocked(frameCost(len(msg)))
+	if r.err != nil { // what came of the message before the end was dropped by that
+		n := r.flow.partial + a.cost
+		if a.cost > 0 && !a.newPacket {
+			n -= drpcwire.FrameCost
+		}
+		r.flow.partial = 0
+		r.dropLocked(n)
 		r.mu.Unlock()
 		return msg
 	}
+	r.flow.partial = 0
 	if r.lenLocked() == len(r.slots) {
 		r.growLocked()
 	}
@@ -198,6 +206,9 @@ func (r *ring) startFlow(initial int64) {
 		r.limit.Store(r.flow.granted)
 		if r.received.Load() > 0 { // otherwise nothing can be due
 			r.consumeLocked(0)
+			if r.reading { // the sender may have had no credit to begin with
+				r.extendLocked()
+			}
 		}
 	}
 	r.mu.Unlock()
@@ -291,6 +302,9 @@ func (r *ring) acquire(done <-chan struct{}, timeout time.Duration) ([]byte, err
 			r.arrived = make(chan struct{}, 1)
 		}
 		r.mu.Unlock()
+		if r.flow.budget != nil { // who is in front in its line may need nothing any more
+			r.flow.budget.passOn()
+		}
 		if timeout > 0 && expired == nil {
 			timer := time.NewTimer(timeout)
 			defer timer.Stop()
