@@ -34,9 +34,9 @@ func (m *Manager) accept(id uint64, o opening) {
 		stats = m.hooks.Stats(o.rpc)
 	}
 	s := drpcstream.New(ctx, &m.config, stats)
-	s.Accept(id, o.asm, o.deadline)
 
 	m.mu.Lock()
+	s.Accept(id, o.asm, o.deadline) // its end, by a deadline that has passed, waits for mu
 	ended, draining := m.err != nil, m.drain.own
 	if !ended && !draining {
 		m.addLocked(s)

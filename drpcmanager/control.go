@@ -93,7 +93,7 @@ func (m *Manager) lateFrame(fr drpcwire.Frame, more uint64) error {
 	}
 	cost := int64(len(fr.Data)) + int64(more) + drpcwire.FrameCost
 	m.budget.Add(drpcstream.Totals{Late: cost})
-	if m.strict && m.late.credit.Add(-cost) < 0 {
+	if m.strict && m.ownWindow.Load() > 0 && m.late.credit.Add(-cost) < 0 {
 		m.late.credit.Store(0)
 		return m.idleFrame(fr)
 	}

@@ -40,6 +40,23 @@ func knownServer(t *testing.T, opts drpcmanager.Options) (*drpcmanager.Manager, 
 	return man, peer, acc
 }
 
+// endedBy checks that the connection ends because the peer has gone over a limit, and
+// that the peer is told.
+func endedBy(t *testing.T, man *drpcmanager.Manager, peer *drpctest.Peer, why string) {
+	t.Helper()
+	got, _ := peer.Next()
+	if fr, err := drpctest.Parse(got); err != nil || fr.Kind != drpcwire.KindGoAway {
+		t.Errorf("got %s, want GoAway", got)
+	} else if g, err := drpcwire.ParseGoAway(fr.Data); err != nil || g.Code != drpcwire.CodeResourceExhausted || !strings.Contains(g.Text, why) {
+		t.Errorf("the peer was told %+v, want %q", g, why)
+	}
+	peer.ExpectClosed()
+	<-man.Closed()
+	if err := man.Err(); !strings.Contains(err.Error(), why) {
+		t.Errorf("the connection ended by %v, want %q", err, why)
+	}
+}
+
 // linked starts a client and a server on the two ends of a pipe, which know each
 // other. The server's handlers are called in goroutines of their own.
 func linked(t *testing.T, handle func(*drpcstream.Stream)) (client, server *drpcmanager.Manager) {
@@ -141,11 +158,13 @@ func TestAPeerThatIsNotKnownIsNotToldOfDeadlines(t *testing.T) {
 						}
 						synctest.Wait()
 						_ = s.Close()
-						if _, err := man.NewUnaryStream(ctx, "/unary", nil, []byte("in")); err != nil {
+						unary, err := man.NewUnaryStream(ctx, "/unary", nil, []byte("in"))
+						if err != nil {
 							t.Fatal(err)
 						}
-						time.Sleep(2 * time.Second)
-						synctest.Wait()
+						if _, err := drpctest.Recv(unary); err != context.DeadlineExceeded {
+							t.Error(err)
+						}
 					}
 					announced := 0
 					rem := bytes.Join(end.Writes(), nil)
@@ -387,10 +406,7 @@ func TestATimeoutWithoutAnInvokeIsAnIncompleteInvoke(t *testing.T) {
 				t.Fatalf("four ended the connection: %v", man.Err())
 			}
 			peer.Send(timeout(`s11 m1`, time.Second))
-			<-man.Closed()
-			if !resourceExhausted(man.Err()) {
-				t.Errorf("got %v", man.Err())
-			}
+			endedBy(t, man, peer, "more than 4 incomplete invokes")
 		})
 	})
 	t.Run("too long", func(t *testing.T) {
@@ -427,10 +443,7 @@ func TestAStrayTimeoutIsIgnored(t *testing.T) {
 			t.Fatalf("context: %v, connection: %v", err, server.Err())
 		}
 		peer.Send(timeout(`s1 m5`, 0))
-		<-server.Closed()
-		if !resourceExhausted(server.Err()) {
-			t.Errorf("got %v", server.Err())
-		}
+		endedBy(t, server, peer, "more than 3 frames that achieve nothing")
 
 		client, peer, _ := newClient(t, drpcmanager.Options{Limits: limits})
 		s := known(t, client, peer)

@@ -100,6 +100,9 @@ func (m *Manager) goAway(why error) {
 	g := drpcwire.GoAway{Last: m.lastTaken.Load(), Text: "shutting down"}
 	if why != nil {
 		g.Code, g.Text = drpcerr.Code(why), why.Error()
+		if g.Code == 0 {
+			g.Code = drpcwire.CodeInternal // 0 says that nothing is wrong
+		}
 	}
 	_ = m.wr.WriteControl(drpcwire.GoAwayFrame(g))
 }
@@ -135,7 +138,13 @@ func (m *Manager) closeGently(ctx context.Context) error {
 	if m.wr.Flush(ctx.Done()) == nil && m.server {
 		m.hangUp(ctx)
 	}
-	_ = m.CloseNow(ErrShutdown)
+	cause := ErrShutdown
+	m.mu.Lock()
+	if m.drain.why != nil {
+		cause = m.drain.why
+	}
+	m.mu.Unlock()
+	_ = m.CloseNow(cause)
 	return nil
 }
 
@@ -145,7 +154,11 @@ func (m *Manager) hangUp(ctx context.Context) {
 	half, ok := m.tr.(interface{ CloseWrite() error })
 	if ok {
 		m.wr.Stop(m.lost(ErrShutdown))
-		<-m.wr.Done()
+		select {
+		case <-m.wr.Done():
+		case <-ctx.Done():
+			return // what came up meanwhile cannot be written: the peer does not read
+		}
 		ok = half.CloseWrite() == nil
 	}
 	if !ok && !m.known.Load() {

@@ -1,6 +1,7 @@
 package drpcmanager
 
 import (
+	"context"
 	"slices"
 
 	"braid/drpcstream"
@@ -45,9 +46,15 @@ func (h *handlers) returned() (next invoke, ok bool) {
 	return invoke{}, false
 }
 
-// started reports whether the handler of a stream has started, or will not.
-func (h *handlers) started(s *drpcstream.Stream) bool {
-	return !slices.ContainsFunc(h.waiting, func(i invoke) bool { return i.stream == s })
+// leave takes a stream that has ended out of the line, and reports whether it was in
+// it: then nobody will ever receive what has come on it.
+func (h *handlers) leave(s *drpcstream.Stream) bool {
+	before := len(h.waiting)
+	if before == 0 {
+		return false
+	}
+	h.waiting = slices.DeleteFunc(h.waiting, func(i invoke) bool { return i.stream == s })
+	return len(h.waiting) < before
 }
 
 // start starts the handler of a stream, or puts it in line.
@@ -57,6 +64,19 @@ func (m *Manager) start(i invoke) {
 	m.mu.Unlock()
 	if now {
 		m.hooks.Handle(i.stream, i.rpc)
+	} else if i.stream.IsTerminated() {
+		m.leaveLine(i.stream)
+	}
+}
+
+// leaveLine takes a stream that has ended out of the line of those that wait for a
+// handler. What has come on it is dropped: nobody will ever receive it.
+func (m *Manager) leaveLine(s *drpcstream.Stream) {
+	m.mu.Lock()
+	waited := m.handlers.leave(s)
+	m.mu.Unlock()
+	if waited {
+		s.Cancel(context.Canceled)
 	}
 }
 

@@ -144,6 +144,11 @@ const closeFlush = 250 * time.Millisecond
 // not read yet.
 const closeLinger = time.Second
 
+// maxUnsent is what the kernel may hold of a TCP connection without having sent it.
+// It is small because small calls cannot overtake bulk there, and large enough that
+// the kernel does not run dry while the drain is woken (docs/decisions.md).
+const maxUnsent = 64 << 10
+
 // errOptions is the class of what is wrong with options.
 var errOptions = errs.Class("invalid options")
 

@@ -123,6 +123,7 @@ func start(m *Manager) *Manager {
 	m.readDone = make(chan struct{})
 	m.rd = drpcwire.NewReaderWithOptions(m.tr, m.opts.Reader)
 	m.rd.OnPartial(m.watchFrame)
+	limitUnsent(m.tr, maxUnsent)
 	m.wr = drpcwire.NewMuxWriter(m.tr, drpcwire.MuxWriterOptions{
 		WrapError:    m.lostTransport,
 		OnError:      m.writeFailed,
@@ -271,6 +272,8 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 // refusalLocked returns why no stream can be opened, or nil.
 func (m *Manager) refusalLocked() error {
 	switch {
+	case errors.Is(m.err, ErrShutdown):
+		return m.lost(fmt.Errorf("%w: %w", ErrShutdown, drpcstream.ErrRefused))
 	case m.err != nil:
 		return m.err
 	case m.closing:
@@ -301,13 +304,24 @@ func (m *Manager) addLocked(s *drpcstream.Stream) {
 // StreamEnded implements drpcstream.Owner.
 func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	waited := m.streamEndedLocked(s)
+	m.mu.Unlock()
+	if waited {
+		s.Cancel(context.Canceled) // nobody will ever receive what has come on it
+	}
+}
+
+// streamEndedLocked takes a stream out, and reports whether it was in line for its
+// handler.
+func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (waited bool) {
 	if m.streams[s.ID()] != s {
-		return // it was never opened, or its connection has ended
+		return false // it was never opened, or its connection has ended
 	}
 	delete(m.streams, s.ID())
 	m.late.streamEnded(s)
-	if !m.server {
+	if m.server {
+		waited = m.handlers.leave(s)
+	} else {
 		m.peer.streamEnded(s.ID())
 		m.turns.release()
 	}
@@ -316,6 +330,7 @@ func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 		m.idledAt = time.Now()
 		m.idle.Reset(m.opts.InactivityTimeout)
 	}
+	return waited
 }
 
 // read is the reader. It blocks in the transport's Read and, while a peer

@@ -131,7 +131,9 @@ var zeros = make([]byte, 8<<20)
 
 func TestPoc(t *testing.T) {
 	S := 64
-	opts := func() drpcmanager.Options { return drpcmanager.Options{Limits: drpcmanager.Limits{Streams: S, IdleFrames: -1}} }
+	opts := func() drpcmanager.Options {
+		return drpcmanager.Options{Limits: drpcmanager.Limits{Streams: S, IdleFrames: -1}}
+	}
 	show := func(name string, f *flood) {
 		h := f.held()
 		t.Logf("%-40s %8d KiB, per stream %6d KiB, grown %d", name, h>>10, h>>10/int64(S), func() int64 { g, _ := f.man.Flow(); return g }())

@@ -25,6 +25,7 @@ type pinger struct {
 	seq       uint64    // data of the ping sent last
 	sentAt    time.Time // zero if none was sent
 	pending   bool      // it was not answered
+	answered  time.Time // when one was; zero if none was
 	roundTrip time.Duration
 	timer     *time.Timer // for the next look at the silence; nil if interval is 0
 	asked     time.Time   // when the silence was long enough to ask; zero otherwise
@@ -74,8 +75,8 @@ func (p *pinger) pong(data [drpcwire.PingLen]byte) bool {
 	if !p.pending || binary.BigEndian.Uint64(data[:]) != p.seq {
 		return false
 	}
-	p.pending = false
-	took := time.Since(p.sentAt)
+	p.pending, p.answered = false, time.Now()
+	took := p.answered.Sub(p.sentAt)
 	if p.roundTrip == 0 || took < p.roundTrip {
 		p.roundTrip = max(took, 1)
 	} else {
@@ -85,12 +86,14 @@ func (p *pinger) pong(data [drpcwire.PingLen]byte) bool {
 }
 
 // measured returns the round trip, and zero if it is not known. It has it measured
-// again from time to time.
+// again from time to time. The peer counts the time between pings as they arrive:
+// one that leaves long enough after the answer to another cannot arrive too soon
+// after it, however long either was on its way.
 func (p *pinger) measured() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.running {
-		p.pingLocked(time.Now())
+	if now := time.Now(); p.running && !p.pending && now.Sub(p.answered) >= minPingInterval {
+		p.pingLocked(now)
 	}
 	return p.roundTrip
 }
@@ -110,7 +113,7 @@ func (p *pinger) look() {
 		}
 	}
 	switch {
-	case !p.asked.IsZero() && !heard.After(p.asked):
+	case heard.Before(p.asked):
 		left := p.timeout - now.Sub(p.asked)
 		if left <= 0 {
 			p.running = false

@@ -139,7 +139,9 @@ func (h *hostile) take() {
 }
 
 func (h *hostile) step() {
-	switch h.next(12) {
+	switch h.next(14) {
+	case 12, 13:
+		h.control()
 	case 0, 1, 2, 3:
 		h.frame(drpcwire.Kind(1+h.next(7)), h.next(8) == 0)
 	case 4:
@@ -147,7 +149,12 @@ func (h *hostile) step() {
 	case 5:
 		_, _ = h.peer.Write(h.bytes(h.next(20)))
 	case 6:
-		data := drpcwire.AppendSettings(nil, drpcwire.Settings{Version: 1, MaxMessage: uint64(h.next(100))})
+		settings := drpcwire.Settings{Version: 1, MaxMessage: uint64(h.next(100)), Flags: uint64(h.next(4))}
+		if h.next(4) > 0 {
+			settings.Window = drpcwire.MinWindow + uint64(h.next(256)*h.next(256))
+		}
+		settings.Streams = uint64(h.next(10))
+		data := drpcwire.AppendSettings(nil, settings)
 		_, _ = h.peer.Write(drpcwire.AppendFrame(nil, drpcwire.SettingsFrame(drpcwire.ID{Stream: 1, Message: 2}, data)))
 	case 7:
 		h.open()
@@ -168,6 +175,29 @@ func (h *hostile) step() {
 			h.peer.Fail(errors.New("failed"))
 		}
 	}
+}
+
+// control has the peer send one of braid's own frames, with data that makes sense.
+func (h *hostile) control() {
+	stream := uint64(h.next(9))
+	var fr drpcwire.Frame
+	switch h.next(5) {
+	case 0:
+		fr = drpcwire.CreditFrame(stream, uint64(h.next(256))<<h.next(33))
+	case 1:
+		fr = drpcwire.Frame{Kind: drpcwire.KindPing, Control: true, Done: true, Data: h.bytes(8)}
+	case 2:
+		fr = drpcwire.Frame{Kind: drpcwire.KindPong, Control: true, Done: true, Data: []byte{7: byte(h.next(3))}}
+	case 3:
+		fr = drpcwire.GoAwayFrame(drpcwire.GoAway{Last: stream, Code: uint64(h.next(3)), Text: "no"})
+	case 4:
+		h.message++
+		fr = drpcwire.Frame{
+			ID: drpcwire.ID{Stream: stream, Message: h.message}, Kind: drpcwire.KindTimeout, Control: true, Done: true,
+			Data: drpcwire.AppendTimeout(nil, time.Duration(h.next(256)*h.next(256))*time.Millisecond),
+		}
+	}
+	_, _ = h.peer.Write(drpcwire.AppendFrame(nil, fr))
 }
 
 // frame has the peer send a frame that is mostly in order.
@@ -233,7 +263,16 @@ func (h *hostile) use() {
 	}
 	s := h.streams[h.next(len(h.streams))]
 	size := h.next(256) * h.next(256)
-	switch h.next(12) {
+	switch h.next(15) {
+	case 12:
+		s.SetSendTimeout(time.Duration(size) * time.Millisecond)
+	case 13:
+		s.SetRecvTimeout(time.Duration(size) * time.Millisecond)
+	case 14:
+		if h.next(8) == 0 {
+			ctx, cancel := context.WithTimeout(h.ctx, time.Duration(size)*time.Millisecond)
+			h.wg.Go(func() { _ = h.man.Shutdown(ctx); cancel() })
+		}
 	case 0, 1, 2:
 		h.do(s.receiving, func() { _, _ = drpctest.Recv(s) })
 	case 3, 4, 5:

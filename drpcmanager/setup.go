@@ -242,12 +242,16 @@ func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uin
 		return o, false, nil
 	}
 	o = opening{asm: s.asm, rpc: string(pkt.Data), metadata: s.metadata, deadline: s.deadline}
+	o.asm.Use(nil) // what the metadata took is not for messages
 	t.removeLocked(id)
 	return o, !s.dead, nil
 }
 
-// refuse tells the peer why its stream was not opened.
+// refuse tells the peer why its stream was not opened. What it has sent on that before
+// it knows is no more its fault than on a stream that has ended.
 func (m *Manager) refuse(id uint64, err error) {
+	m.late.frames.Add(lateFrames)
+	m.late.credit.Add(m.ownWindow.Load())
 	_ = m.wr.WriteControl(drpcwire.Frame{ // an error ends the connection by itself
 		ID:   drpcwire.ID{Stream: id, Message: 1},
 		Kind: drpcwire.KindError,

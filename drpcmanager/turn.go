@@ -84,6 +84,7 @@ func (m *Manager) takeTurn(ctx context.Context) error {
 		select {
 		case <-w: // it has the turn meanwhile
 			t.release()
+			m.checkIdleLocked()
 		default:
 			t.waiters.Remove(place)
 		}

@@ -119,6 +119,9 @@ func (m *creditModel) finish() {
 				m.check()
 			}
 		}
+		for _, c := range m.streams {
+			moved = moved || len(c.back) > 0
+		}
 	}
 	for _, c := range m.streams {
 		if r := &c.s.recv; len(c.frames) > 0 || r.head != r.tail || c.pending && !c.closed {

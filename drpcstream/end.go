@@ -44,6 +44,7 @@ func (s *Stream) endLocked(o outcome) bool {
 
 // afterEnd does what follows from the end of the stream outside of mu.
 func (s *Stream) afterEnd(o outcome) {
+	s.freeStorage()
 	if s.recv.granted() {
 		s.cfg.Writer.Ungrant(&s.lane)
 	}

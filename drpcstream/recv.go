@@ -144,6 +144,24 @@ func (s *Stream) sizeLimit(kind drpcwire.Kind) int {
 // of the stream is full. An error means that the peer broke the protocol;
 // everything else that may be wrong with a frame ends at most this stream.
 func (s *Stream) HandleFrame(in Arrival) error {
+	s.taking.Lock()
+	err := s.take(in)
+	s.taking.Unlock()
+	s.freeStorage()
+	return err
+}
+
+// freeStorage lets go of what has come of an incomplete packet once the stream has
+// ended: its handler may run for long. Whoever takes a frame meanwhile does it then.
+func (s *Stream) freeStorage() {
+	if s.term.IsSet() && s.taking.TryLock() {
+		s.asm = drpcwire.Assembler{}
+		s.taking.Unlock()
+	}
+}
+
+// take is HandleFrame; taking is held.
+func (s *Stream) take(in Arrival) error {
 	cost := in.cost()
 	if s.term.IsSet() {
 		s.cfg.Budget.Add(Totals{Late: cost})
@@ -162,6 +180,9 @@ func (s *Stream) HandleFrame(in Arrival) error {
 			room -= s.asm.Buffered()
 		}
 		in.Data, in.More = in.Data[:min(len(in.Data), room)], 0
+	}
+	if s.comesToNothing(in.Kind) {
+		in.Data, in.More = nil, 0
 	}
 	pkt, done, err := s.asm.Append(in.Frame, in.More, s.sizeLimit(in.Kind))
 	if abandons {
@@ -192,10 +213,21 @@ func (s *Stream) HandleFrame(in Arrival) error {
 	case cost > 0:
 		s.recv.part(a)
 	}
-	if cost > 0 || abandons {
-		s.cfg.Budget.passOn()
-	}
+	s.cfg.Budget.passOn()
 	return err
+}
+
+// comesToNothing reports whether a packet of this kind is not kept while it comes: a
+// message behind the CloseSend is dropped, and on a live stream an Invoke breaks the
+// rules once it is complete.
+func (s *Stream) comesToNothing(kind drpcwire.Kind) bool {
+	switch kind {
+	case drpcwire.KindInvoke, drpcwire.KindInvokeMetadata:
+		return true
+	case drpcwire.KindMessage:
+		return s.peerDone
+	}
+	return false
 }
 
 func (s *Stream) handlePacket(pkt drpcwire.Packet) error {
@@ -242,7 +274,7 @@ func (s *Stream) peerClosedSend() {
 		s.mu.Unlock()
 		return
 	}
-	s.recvClosed = true
+	s.recvClosed, s.peerDone = true, true
 	s.recv.close(io.EOF)
 	s.cfg.Budget.passOn()
 	o := outcome{send: s.sendErr, recv: io.EOF}

@@ -160,15 +160,18 @@ func (r *ring) push(msg []byte, a arrival) (storage []byte) {
 	if r.lenLocked() == len(r.slots) {
 		r.growLocked()
 	}
-	r.slots[r.tail&uint32(len(r.slots)-1)] = msg
-	r.tail++
-	r.bytes += len(msg)
-	if n := len(r.spare) - 1; n >= 0 {
+	if int64(cap(msg)) > 2*frameCost(len(msg)) && !r.reading {
+		// It would wait in far more storage than its sender has paid for.
+		storage, msg = msg, append([]byte(nil), msg...)
+	} else if n := len(r.spare) - 1; n >= 0 {
 		storage = r.spare[n]
 		r.spare[n] = nil
 		r.spare = r.spare[:n]
 		r.spareBytes -= cap(storage)
 	}
+	r.slots[r.tail&uint32(len(r.slots)-1)] = msg
+	r.tail++
+	r.bytes += len(msg)
 	r.wakeReaderLocked()
 	r.mu.Unlock()
 	return storage
@@ -359,7 +362,7 @@ func (r *ring) recycleLocked(storage []byte) {
 	n := cap(storage)
 	switch {
 	case n == 0 || r.keep > 0 && n > r.keep:
-	case r.spareBytes+n <= ringMaxSpare:
+	case r.err == nil && r.spareBytes+n <= ringMaxSpare:
 		if r.spare == nil {
 			r.spare = r.firstSpare[:0]
 		}
@@ -406,6 +409,7 @@ func (r *ring) closeLocked(err error) {
 		r.err = err
 		r.flow.close(r.received.Load())
 		r.dropPartLocked()
+		r.spare, r.spareBytes, r.firstSpare[0] = nil, 0, nil // for messages that will not come
 	}
 	r.wakeReaderLocked()
 	if r.filling {

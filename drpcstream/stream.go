@@ -35,8 +35,11 @@ type Stream struct {
 	read  sync.Mutex // held while one receiver receives
 	recv  ring       // messages that have arrived
 
-	// asm is owned by the connection's reader.
-	asm drpcwire.Assembler
+	// Guarded by taking, which the connection's reader holds while it takes a frame;
+	// nobody waits for it.
+	taking   sync.Mutex
+	asm      drpcwire.Assembler
+	peerDone bool // the peer's CloseSend has come
 
 	// mu guards the steps of the stream's life and the order of its frames: a
 	// message id is taken and its frame queued within one hold of mu. Nothing

@@ -152,8 +152,26 @@ func (s *Stream) StartSending(peer int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if peer > 0 && !s.out.on {
+		s.flushPastBoundsLocked()
 		s.out.start(peer)
 	}
+}
+
+// flushPastBoundsLocked sends what is gathered, whether there is room for it or not.
+// What was gathered without credit has to leave before the peer is told that this
+// end keeps to it.
+func (s *Stream) flushPastBoundsLocked() {
+	if _, err := s.flushLocked(); !errors.Is(err, drpcwire.ErrFull) {
+		return // an error means that the writer has stopped
+	}
+	var frames []drpcwire.Frame
+	for rest, fr, ok := s.hold, (drpcwire.Frame{}), true; len(rest) > 0 && ok; {
+		if rest, fr, ok, _ = drpcwire.ParseFrame(rest); ok {
+			frames = append(frames, fr)
+		}
+	}
+	_ = s.cfg.Writer.WriteEnd(&s.lane, frames...) // as above
+	s.dropHoldLocked()
 }
 
 // StartReceiving is the other half of StartSending.

@@ -27,10 +27,11 @@ func Grow(buf []byte, n int) []byte {
 	// Twice the capacity each time, so that a message that arrives in pieces is
 	// copied once over, and no more is taken than twice what has arrived, or the
 	// smallest size that is shared.
-	n = max(n, 2*cap(buf))
+	double := max(n, 2*cap(buf))
 	if n <= LargeBuffer/2 {
-		return append(make([]byte, 0, n), buf...)
+		return append(make([]byte, 0, min(double, LargeBuffer/2)), buf...)
 	}
+	n = double
 	class := max(bits.Len(uint(n-1)), minClass)
 	var grown []byte
 	if class > maxClass {

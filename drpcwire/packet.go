@@ -82,6 +82,10 @@ func (a *Assembler) Append(fr Frame, more uint64, limit int) (pkt Packet, done b
 	case fr.ID.Message == a.pkt.ID.Message && fr.Kind != a.pkt.Kind:
 		return Packet{}, false, drpc.ProtocolError.New("kind changed within a packet from %v (%v)", a.pkt.Kind, fr)
 	case fr.ID.Message > a.pkt.ID.Message:
+		if a.open && !a.foreign { // it may be large, and what comes next need not be
+			Release(a.pkt.Data)
+			a.pkt.Data = nil
+		}
 		a.pkt = Packet{ID: fr.ID, Kind: fr.Kind, Data: a.pkt.Data[:0]}
 		a.open, a.first = true, true
 	default:
