@@ -102,3 +102,70 @@ func TestInterruptingTheDemoEndsItAndCleansUp(t *testing.T) {
 		t.Errorf("it left %v, %v", entries, err)
 	}
 }
+
+func TestDemoShowsThatStalledStreamsHoldUpNobody(t *testing.T) {
+	dir, files := makeTree(t)
+	into := filepath.Join(t.TempDir(), "into")
+	got := braid(t, "demo", "--stall=1s", "--into", into, "--callers", "20", "--cancels", "5", "--chunk", "16KiB", dir)
+	got.expect(t, 0,
+		"stall: measuring for 1s before it begins\n",
+		"stall: 2 streams that nobody reads are held after ",
+		", 2 streams held after ",
+		"5 of 5 canceled uploads",
+	)
+	compareTree(t, into, files)
+	for _, row := range []string{
+		`(?m)^stalled +2 +8,193 +8,194 +8\.0 MiB +8\.0 MiB$`,
+		`(?m)^stalled +messages +bytes sent +within +then held for +arrived in the end$`,
+		`(?m)^upload +\d\d +\d\d\.0 KiB +\S+ (µs|ms|s) +\S+ s +8\.0 MiB$`,
+		`(?m)^download +\d\d +\d\d\.0 KiB +\S+ (µs|ms|s) +\S+ s +8\.0 MiB$`,
+		`(?m)^calls before it +[\d,]+ +[\d.]+ (µs|ms|s) `,
+		`(?m)^calls during it +[\d,]+ +[\d.]+ (µs|ms|s) `,
+		`(?m)^chat during it +[\d,]+ +[\d.]+ (µs|ms|s) `,
+		`(?m)^  during/before +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+ +[\d.]+$`,
+		`(?m)^ok      stalled upload: held after \d\d\.0 KiB; later 8\.0 MiB arrived, with one SHA-256$`,
+		`(?m)^ok      stalled download: held after \d\d\.0 KiB; later 8\.0 MiB arrived, with one SHA-256$`,
+		`(?m)^ok      [\d,]+ calls a second before the stall, [\d,]+ during it$`,
+	} {
+		if !regexp.MustCompile(row).MatchString(got.stdout) {
+			t.Errorf("no row matches %s", row)
+		}
+	}
+	for _, line := range strings.Split(got.stdout, "\n") {
+		if len([]rune(line)) > 90 {
+			t.Errorf("this line is long: %s", line)
+		}
+	}
+	if t.Failed() {
+		t.Errorf("stdout:\n%s", got.stdout)
+	}
+}
+
+func TestStallGoesWithOneCallerAndNothingElse(t *testing.T) {
+	got := braid(t, "demo", "--stall=500ms", "--callers", "1", "--talkers", "0", "--cancels", "0", t.TempDir())
+	got.expect(t, 0, "calls during it", "stalled download: held after ")
+	if strings.Contains(got.stdout, "chat during it") {
+		t.Errorf("there is no chat:\n%s", got.stdout)
+	}
+}
+
+func TestWithoutStallThereIsNoWordOfIt(t *testing.T) {
+	got := braid(t, "demo", "--callers", "1", "--stall=0", t.TempDir())
+	got.expect(t, 0)
+	if all := got.stdout + got.stderr; strings.Contains(all, "stall") || strings.Contains(all, "held") {
+		t.Errorf("there is:\n%s", all)
+	}
+}
+
+func TestInterruptingAStalledDemoEndsItAndCleansUp(t *testing.T) {
+	for _, moment := range []string{"stall: measuring for ", "stall: 2 streams that nobody reads are held"} {
+		dir, temp := oneFile(t), t.TempDir()
+		p := startIn(t, dir, temp, "demo", "--stall=2s", "--callers", "5")
+		p.await(t, moment)
+		p.signal(t, syscall.SIGINT)
+		p.wait(t).expect(t, 130, "braid: interrupted: 0 of 1 files were copied\n")
+		if entries, err := os.ReadDir(temp); err != nil || len(entries) > 0 {
+			t.Errorf("it left %v, %v", entries, err)
+		}
+	}
+}

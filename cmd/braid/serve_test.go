@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -10,9 +12,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"braid/cmd/braid/internal/wire"
 	"braid/drpcconn"
+	"braid/drpcstream"
 )
 
 // startIn starts the program in a directory, with another one for its temporary
@@ -80,17 +84,128 @@ func TestServeKeepsFilesInADirectoryThatItNames(t *testing.T) {
 	}
 }
 
-func TestServeEndsWithClientsConnected(t *testing.T) {
+func TestServeEndsWithIdleClientsConnected(t *testing.T) {
+	server, addr := serve(t, "--into", t.TempDir())
+	client := dial(t, addr)
+	if err := wire.NewClient(client, new(wire.Traffic)).Echo(t.Context(), new(wire.Echo), new(wire.Echo)); err != nil {
+		t.Fatal(err)
+	}
+	stop(t, server).expect(t, 0, "stored 0 files, 0 B; 0 uploads canceled, 0 refused")
+	<-client.Closed()
+}
+
+func TestServeLetsWhatIsInFlightFinish(t *testing.T) {
+	into := t.TempDir()
+	server, addr := serve(t, "--into", into, "--drain", "1h")
+	client, stream := halfUpload(t, addr, "file")
+	server.signal(t, syscall.SIGTERM)
+	server.await(t, "braid: stopping: what is in flight has 1h0m0s to finish; another signal cuts it")
+	<-client.Draining()
+
+	// What is new is refused, on this connection and on any other.
+	err := wire.NewClient(client, new(wire.Traffic)).Echo(t.Context(), new(wire.Echo), new(wire.Echo))
+	if !errors.Is(err, drpcstream.ErrRefused) {
+		t.Errorf("a new call got %v", err)
+	}
+	braid(t, "copy", oneFile(t), addr).expect(t, 1, "cannot connect to "+addr)
+
+	for _, frame := range []wire.UploadFrame{
+		{Step: wire.Chunk, Data: []byte(" whole")},
+		{Step: wire.End, Size: 10, Sum: sha256.Sum256([]byte("half whole"))},
+	} {
+		if err := stream.Send(&frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var reply wire.UploadReply
+	if err := stream.Recv(&reply); err != nil || reply.Step != wire.Receipt {
+		t.Fatalf("%v, %v", reply, err)
+	}
+	server.wait(t).expect(t, 0, "stored 1 files, 10 B; 0 uploads canceled")
+	<-client.Closed()
+	compareTree(t, into, map[string]file{"file": {"half whole", 0}})
+}
+
+func TestServeCutsWhatDoesNotFinishInTime(t *testing.T) {
+	for drain, want := range map[string]struct {
+		code int
+		text string
+	}{
+		"100ms": {130, "braid: interrupted: not everything in flight finished within 100ms\n"},
+		"0":     {0, "keeping files in "},
+	} {
+		into := t.TempDir()
+		server, addr := serve(t, "--into", into, "--drain", drain)
+		client, stream := halfUpload(t, addr, "file")
+		stop(t, server).expect(t, want.code, want.text, "stored 0 files", "1 uploads canceled")
+		var reply wire.UploadReply
+		if err := stream.Recv(&reply); err == nil {
+			t.Errorf("the upload got %v", reply)
+		}
+		<-client.Closed()
+		compareTree(t, into, nil)
+	}
+}
+
+func TestASecondSignalCutsWhatIsInFlight(t *testing.T) {
+	into := t.TempDir()
+	server, addr := serve(t, "--into", into, "--drain", "1h")
+	client, _ := halfUpload(t, addr, "file")
+	server.signal(t, syscall.SIGTERM)
+	server.await(t, "braid: stopping: ")
+	server.signal(t, syscall.SIGINT)
+	server.wait(t).expect(t, 130, "braid: interrupted: what was in flight was cut\n", "1 uploads canceled")
+	<-client.Closed()
+	compareTree(t, into, nil) // of what was incomplete, too
+}
+
+func TestACopyToAServerThatShutsDownSaysSo(t *testing.T) {
+	into, dir := t.TempDir(), t.TempDir()
+	// So many that they are not copied, one after the other, in the time that a
+	// signal takes.
+	const files = 5000
+	for n := range files {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(n)), []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server, addr := serve(t, "--into", into, "--drain", "1h")
+	p := start(t, "copy", "--uploads", "1", "--talkers", "2", dir, addr)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		if _, err := os.Stat(filepath.Join(into, "0")); err == nil {
+			break // the first one
+		}
+	}
+	stopped := stop(t, server)
+	stopped.expect(t, 0, "; 0 uploads canceled, 0 refused")
+	got := p.wait(t)
+	got.expect(t, 1, "braid: the server takes no more calls: it is shutting down (", " of 5,000 files were copied)\n")
+	if strings.Contains(got.stderr, "cannot copy") {
+		t.Error("a file is said to be at fault")
+	}
+	// Both know of the same files.
+	_, copied, _ := strings.Cut(got.stderr, "shutting down (")
+	copied, _, _ = strings.Cut(copied, " ")
+	stopped.expect(t, 0, "stored "+copied+" files, ")
+}
+
+func TestMoreCallersThanAServerTakesWaitForTheirTurn(t *testing.T) {
+	dir, files := makeTree(t)
 	into := t.TempDir()
 	server, addr := serve(t, "--into", into)
-	client, stream := halfUpload(t, addr, "file")
-	stop(t, server).expect(t, 0, "stored 0 files", "1 uploads canceled")
-	var reply wire.UploadReply
-	if err := stream.Recv(&reply); err == nil {
-		t.Errorf("the upload got %v", reply)
+	got := braid(t, "copy", "--callers", "1500", "--uploads", "512", "--talkers", "8", "--cancels", "20", dir, addr)
+	got.expect(t, 0, "20 of 20 canceled uploads", " calls by 1,500 callers: each answer belongs to its question\n")
+	if lines := strings.Count(got.stderr, "braid: "); lines != 2 { // what it skipped
+		t.Errorf("stderr:\n%s", got.stderr)
 	}
-	<-client.Closed()
-	compareTree(t, into, nil)
+	got = stop(t, server)
+	got.expect(t, 0, "20 uploads canceled, 0 refused")
+	if strings.Count(got.stderr, "\n") != 1 || !strings.HasPrefix(got.stderr, "braid: stopping: ") {
+		t.Errorf("the server said:\n%s", got.stderr)
+	}
+	compareTree(t, into, files)
 }
 
 func TestServeOutlivesAClientThatDies(t *testing.T) {

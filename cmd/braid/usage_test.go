@@ -21,6 +21,13 @@ func TestBadUsageIsExplained(t *testing.T) {
 		{"demo --chunk 0", "--chunk has to be"},
 		{"demo --chunk big", `"big" is not a size such as 32KiB`},
 		{"demo --keep --into x", "exclude each other"},
+		{"demo --stall=soon", `invalid argument "soon"`},
+		{"demo --stall=1ms", "--stall has to be between 100ms and 10m0s, not 1ms"},
+		{"demo --stall=-1s", "--stall has to be between"},
+		{"demo --stall=1h", "--stall has to be between"},
+		{"demo --stall --callers 0", "--stall compares calls: --callers has to be at least 1"},
+		{"demo --stall 5s", "there is no directory 5s; did you mean --stall=5s?"},
+		{"copy --stall . host:1", "unknown flag: --stall"},
 		{"copy", "missing DIR and ADDR"},
 		{"copy .", "missing ADDR"},
 		{"copy . nowhere", "ADDR has to be an address"},
@@ -33,6 +40,8 @@ func TestBadUsageIsExplained(t *testing.T) {
 		{"serve --listen :0 --tls-key x", "have to be given together"},
 		{"serve --listen :0 --idle -1s", "--idle has to be 0 or more"},
 		{"serve --listen :0 --idle soon", `invalid argument "soon"`},
+		{"serve --listen :0 --drain -1s", "--drain has to be 0 or more"},
+		{"serve --listen :0 --drain soon", `invalid argument "soon"`},
 		{"serve --listen :0 extra", `unexpected argument "extra"`},
 	} {
 		t.Run(test.args, func(t *testing.T) {

@@ -30,7 +30,8 @@ func main() {
 	check(err)
 	mux := drpcmux.New()
 	check(sensorspb.DRPCRegisterSensors(mux, new(service)))
-	go func() { check(drpcserver.New(mux).Serve(ctx, lis)) }()
+	server := drpcserver.New(mux)
+	go func() { check(server.Serve(ctx, lis)) }()
 
 	nc, err := net.Dial("tcp", lis.Addr().String())
 	check(err)
@@ -47,6 +48,9 @@ func main() {
 		})
 	}
 	wg.Wait()
+
+	// Calls in progress would finish, as long as ctx lasts, and new ones are refused.
+	check(server.Shutdown(ctx))
 }
 
 func check(err error) {

@@ -666,13 +666,16 @@ func TestUnreadRequests(t *testing.T) {
 }
 
 // TestUnreadResponses leaves the messages of a stream unread while it uses
-// others. They are fewer than the queue of a stream has room for, as what does
-// not fit there would hold up the connection.
+// others. They are many times what the server may send before any is read, so it
+// is held in the middle of them, and nobody else is.
 func TestUnreadResponses(t *testing.T) {
 	ctx := deadline(t)
 	client := sensorspb.NewDRPCSensorsClient(dial(t, newMux(t, new(sensors.Service))))
 	large := strings.Repeat("x", 64<<10)
-	values := []float64{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}
+	values := make([]float64, 512) // 32 MiB of readings
+	for i := range values {
+		values[i] = float64(i)
+	}
 
 	if err := record(ctx, client, large, values...); err != nil {
 		t.Fatal(err)
@@ -683,6 +686,9 @@ func TestUnreadResponses(t *testing.T) {
 	}
 	for range 10 {
 		if err := record(ctx, client, "some", values...); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Describe(ctx, &sensorspb.DescribeRequest{Sensor: large}); err != nil {
 			t.Fatal(err)
 		}
 	}

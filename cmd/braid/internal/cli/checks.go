@@ -40,6 +40,28 @@ func (s *session) checkClient(rep *report.Report) {
 		format.Number(int64(rep.Before.Goroutines)), format.Number(int64(rep.After.Goroutines)))
 }
 
+// leastShare is what a demo has to make of its calls beside the streams that nobody
+// reads. Were they to hold the others up, it would be nothing; what else is going on
+// on a machine costs less than this.
+const leastShare = 0.1
+
+// checkStall adds what is to be said of streams that nobody read.
+func (s *session) checkStall(rep *report.Report) {
+	st := rep.Result.Stall
+	if st == nil {
+		return
+	}
+	for _, h := range st.Streams {
+		check(rep, h.Err == nil, "stalled %s: held after %s; later %s arrived, with one SHA-256%s",
+			h.Name, format.Bytes(h.Bytes), format.Bytes(h.Total), because(h.Err))
+	}
+	before := float64(st.Before.Calls.Count) / st.Before.Elapsed.Seconds()
+	during := float64(st.During.Calls.Count) / st.During.Elapsed.Seconds()
+	check(rep, during > 0 && during >= leastShare*before,
+		"%s calls a second before the stall, %s during it",
+		format.Number(int64(before)), format.Number(int64(during)))
+}
+
 // checkServer adds what a server in the same process knows.
 func (s *session) checkServer(rep *report.Report, count *service.Count, accepted int64, log []string) {
 	check(rep, accepted == 1, "%s connection was accepted", format.Number(accepted))

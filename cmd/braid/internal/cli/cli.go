@@ -48,7 +48,8 @@ func (e env) complain(text string, args ...any) {
 func Main(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// The first signal ends things in order; a second one takes the usual way.
+	// The first signal ends things in order; a second one takes the usual way,
+	// unless the command has a use for it.
 	context.AfterFunc(ctx, stop)
 
 	e := env{stdout: stdout, stderr: stderr}

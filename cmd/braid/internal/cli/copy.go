@@ -28,7 +28,8 @@ and as read back from the disk there.
 
 A file that cannot be read or that the server refuses is named, the others are
 copied, and the exit code is 1. A copy that was interrupted can be repeated; the
-files that arrived are complete, and a server without --overwrite refuses them.`,
+files that arrived are complete, and a server without --overwrite refuses them. The
+same holds if the server shuts down meanwhile: what is on its way still arrives.`,
 		Example: `  # Over TCP:
   braid copy photos 192.0.2.7:7000
 

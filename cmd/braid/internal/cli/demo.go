@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"braid/cmd/braid/internal/endpoint"
 	"braid/cmd/braid/internal/format"
 	"braid/cmd/braid/internal/report"
+	"braid/cmd/braid/internal/stall"
 	"braid/cmd/braid/internal/tree"
 )
 
@@ -43,6 +45,17 @@ server, and as read back from the disk by the server. In the end a table tells
 what went over the connection, how long it took and what the process needed, and
 a list tells what was checked. The exit code is 0 only if all of it holds.
 
+With more than 1,024 streams at once, those that are too many wait for their turn:
+that is how many a server takes on one connection.
+
+With --stall, two more streams are opened which nobody reads: an upload that the
+server leaves alone, and a download that the client leaves alone. Their senders
+push until the other end gives no more credit, and are held there, while calls,
+chat and copying go on. The calls and the chat are measured for two seconds before
+and for two seconds beside them, both without copying, and compared; --stall=10s
+measures for longer. In the end both streams are read rather than canceled, and
+verified by SHA-256: being held may cost them time, but not a byte.
+
 The copy is in a temporary directory, which is removed in the end.`,
 		Example: `  # Copy the current directory:
   braid demo
@@ -51,7 +64,10 @@ The copy is in a temporary directory, which is removed in the end.`,
   braid demo --into /tmp/copy ~/src
 
   # A thousand callers, and nothing canceled:
-  braid demo --callers 1000 --cancels 0`,
+  braid demo --callers 1000 --cancels 0
+
+  # See what two streams that nobody reads do to the others:
+  braid demo --stall`,
 		Args: arguments(0, "DIR"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -61,6 +77,7 @@ The copy is in a temporary directory, which is removed in the end.`,
 		},
 	}
 	d.load.add(cmd.Flags())
+	d.load.addStall(cmd.Flags())
 	cmd.Flags().StringVar(&d.into, "into", "", "copy into this `directory`, which has to be new or empty, and keep it")
 	cmd.Flags().BoolVar(&d.keep, "keep", false, "keep the temporary directory and say where it is")
 	return cmd
@@ -69,6 +86,14 @@ The copy is in a temporary directory, which is removed in the end.`,
 func (d *demo) run(ctx context.Context) error {
 	if err := d.load.check(); err != nil {
 		return err
+	}
+	if err := d.load.checkStall(); err != nil {
+		return err
+	}
+	if _, err := time.ParseDuration(d.dir); err == nil && d.load.stall > 0 {
+		if _, err := os.Stat(d.dir); err != nil {
+			return badUsage("there is no directory %s; did you mean --stall=%s?", d.dir, d.dir)
+		}
 	}
 	if d.into != "" && d.keep {
 		return badUsage("--into and --keep exclude each other: the directory of --into is kept anyway")
@@ -119,8 +144,11 @@ func (d *demo) copyInto(ctx context.Context, s *session, into string) error {
 	if err != nil {
 		return err
 	}
+	if d.load.stall > 0 {
+		s.stall = stall.New()
+	}
 	var log errorLog
-	srv, err := newServer(lis, serverOptions{into: into, log: log.add})
+	srv, err := newServer(lis, serverOptions{into: into, stall: s.stall, log: log.add})
 	if err != nil {
 		return fmt.Errorf("cannot use %s: %w", format.Path(into), why(err))
 	}
@@ -140,6 +168,7 @@ func (d *demo) copyInto(ctx context.Context, s *session, into string) error {
 		return err
 	}
 	s.checkClient(rep)
+	s.checkStall(rep)
 	s.checkServer(rep, srv.service.Count(), srv.lis.accepted.Load(), log.all())
 	if err := d.checkDestination(ctx, rep, into); err != nil {
 		return err

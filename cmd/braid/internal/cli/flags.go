@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -19,12 +20,20 @@ const (
 	mostCallers = 10_000
 	mostTalkers = 64 // what the server lets into a room
 	mostCancels = 10_000
+
+	// Less than the least is all chance.
+	leastStall, mostStall = 100 * time.Millisecond, 10 * time.Minute
+	usualStall            = 2 * time.Second // of --stall without a value
 )
 
 // loadFlags say how to copy and what to do meanwhile.
 type loadFlags struct {
 	uploads, callers, talkers, cancels int
 	chunk                              size
+
+	// stall is how long is measured before and beside streams that nobody
+	// reads. Zero: there are none.
+	stall time.Duration
 
 	// Not flags: what the defaults of the command are good for.
 	leastCalls, leastLines int
@@ -37,6 +46,25 @@ func (f *loadFlags) add(flags *pflag.FlagSet) {
 	flags.IntVar(&f.talkers, "talkers", f.talkers, "let this `many` chat meanwhile")
 	flags.IntVar(&f.cancels, "cancels", f.cancels, "start this `many` more uploads and cancel them midway")
 	flags.Var(&f.chunk, "chunk", "send files in pieces of this `size`, such as 32KiB, at most 1MiB")
+}
+
+// addStall defines the flag for streams that nobody reads.
+func (f *loadFlags) addStall(flags *pflag.FlagSet) {
+	flags.DurationVar(&f.stall, "stall", 0, "leave an upload and a download unread, and compare the calls of this `long` before that and during it")
+	flags.Lookup("stall").NoOptDefVal = usualStall.String()
+}
+
+// checkStall refuses values of it that make no sense.
+func (f *loadFlags) checkStall() error {
+	switch {
+	case f.stall == 0:
+		return nil
+	case f.stall < leastStall || f.stall > mostStall:
+		return badUsage("--stall has to be between %v and %v, not %v", leastStall, mostStall, f.stall)
+	case f.callers == 0:
+		return badUsage("--stall compares calls: --callers has to be at least 1")
+	}
+	return nil
 }
 
 // check refuses values that make no sense.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"braid/cmd/braid/internal/service"
+	"braid/cmd/braid/internal/stall"
 	"braid/cmd/braid/internal/store"
 	"braid/cmd/braid/internal/wire"
 	"braid/drpcmanager"
@@ -29,6 +30,7 @@ type server struct {
 type serverOptions struct {
 	into      string // where it keeps files
 	overwrite bool
+	stall     *stall.Stall      // is served as well, if there is one
 	idle      time.Duration     // how long a connection may be without a call; 0 is for ever
 	log       func(line string) // is told what no client can be told
 }
@@ -41,7 +43,11 @@ func newServer(lis net.Listener, opts serverOptions) (*server, error) {
 	}
 	svc := service.New(st)
 	mux := drpcmux.New()
-	if err := mux.Register(svc, wire.Description{}); err != nil {
+	err = mux.Register(svc, wire.Description{})
+	if err == nil && opts.stall != nil {
+		err = mux.Register(opts.stall, wire.StallDescription{})
+	}
+	if err != nil {
 		return nil, errors.Join(err, st.Close(), lis.Close())
 	}
 	return &server{
@@ -55,10 +61,18 @@ func newServer(lis net.Listener, opts serverOptions) (*server, error) {
 	}, nil
 }
 
-// run serves until ctx ends. Nothing is left of it then but complete files.
+// run serves until ctx ends or shutdown is called. Nothing is left of it then but complete files.
 func (s *server) run(ctx context.Context) error {
-	return errors.Join(s.drpc.Serve(ctx, s.lis), s.store.Close())
+	err := s.drpc.Serve(ctx, s.lis)
+	if errors.Is(err, drpcserver.ErrShutdown) { // it was early
+		err = nil
+	}
+	return errors.Join(err, s.store.Close())
 }
+
+// shutdown makes run return when what is in flight has finished. When ctx ends
+// first, it is cut, and the error is that of ctx.
+func (s *server) shutdown(ctx context.Context) error { return s.drpc.Shutdown(ctx) }
 
 // countingListener counts connections.
 type countingListener struct {

@@ -14,6 +14,7 @@ import (
 	"braid/cmd/braid/internal/measure"
 	"braid/cmd/braid/internal/progress"
 	"braid/cmd/braid/internal/report"
+	"braid/cmd/braid/internal/stall"
 	"braid/cmd/braid/internal/tree"
 	"braid/drpcconn"
 )
@@ -30,6 +31,7 @@ const (
 type session struct {
 	env
 	load    loadFlags
+	stall   *stall.Stall // nil: no stream is left unread
 	root    *os.Root
 	listing *tree.Listing
 	before  measure.Process
@@ -65,7 +67,7 @@ func (s *session) copy(ctx context.Context, tr net.Conn) (*copier.Result, measur
 	conn := drpcconn.New(tr)
 	count := new(progress.Count)
 	meter := progress.Start(s.stderr, count, progress.Total{
-		Files: int64(len(s.listing.Files)), Bytes: s.listing.Size(),
+		Files: int64(len(s.listing.Files)), Bytes: s.listing.Size(), Waits: s.stall != nil,
 	})
 	res, err := copier.Run(ctx, conn, copier.Options{
 		Root:    s.root,
@@ -75,6 +77,10 @@ func (s *session) copy(ctx context.Context, tr net.Conn) (*copier.Result, measur
 		Callers: s.load.callers,
 		Talkers: s.load.talkers,
 		Cancels: s.load.cancels,
+
+		Stall:    s.stall,
+		StallFor: s.load.stall,
+		Note:     meter.Note,
 
 		LeastCalls: s.load.leastCalls,
 		LeastLines: s.load.leastLines,

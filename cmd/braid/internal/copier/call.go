@@ -42,11 +42,16 @@ func (r *run) call(ctx context.Context, caller uint64) error {
 	least := uint64(max(r.opts.LeastCalls, 1))
 	for n := uint64(1); n <= least || !r.over(); n++ {
 		question.Number = n
+		phase := r.phase.Load()
 		begin := time.Now()
 		if err := ask(ctx, r.calls.client, &question); err != nil {
 			return err
 		}
-		r.calls.latency.Add(time.Since(begin))
+		took := time.Since(begin)
+		r.calls.latency.Add(took)
+		if phase != nil && phase == r.phase.Load() {
+			phase.calls.Add(took)
+		}
 		r.opts.Count.Calls.Add(1)
 	}
 	return nil

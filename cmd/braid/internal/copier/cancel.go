@@ -26,6 +26,10 @@ func (r *run) cancelFrom(ctx context.Context, numbers <-chan int) error {
 	prefix := fmt.Sprintf("canceled-%x", newUploadID())
 	for n := range numbers {
 		err := r.cancelOne(ctx, fmt.Sprintf("%s/%d", prefix, n))
+		if r.isRefusal(err) {
+			r.refuse()
+			return nil
+		}
 		if err != nil && fatal(ctx, err) {
 			return fmt.Errorf("copying had to stop: %w", err)
 		}

@@ -102,6 +102,7 @@ func (t *talker) speak(ctx context.Context) error {
 	least := uint64(max(t.run.opts.LeastLines, 1))
 	for n := uint64(1); ; n++ {
 		last := n >= least && t.run.over()
+		phase := t.run.phase.Load()
 		begin := time.Now()
 		line := wire.ChatFrame{
 			Event: wire.Line, Number: n, Last: last,
@@ -115,7 +116,11 @@ func (t *talker) speak(ctx context.Context) error {
 		}
 		select {
 		case <-t.heard:
-			t.run.chat.latency.Add(time.Since(begin))
+			took := time.Since(begin)
+			t.run.chat.latency.Add(took)
+			if phase != nil && phase == t.run.phase.Load() {
+				phase.chat.Add(took)
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,9 +17,11 @@ import (
 
 	"braid/cmd/braid/internal/measure"
 	"braid/cmd/braid/internal/progress"
+	"braid/cmd/braid/internal/stall"
 	"braid/cmd/braid/internal/tree"
 	"braid/cmd/braid/internal/wire"
 	"braid/drpcmanager"
+	"braid/drpcstream"
 )
 
 // Options say what to copy and what to do meanwhile.
@@ -36,6 +39,14 @@ type Options struct {
 	// there is next to nothing to copy. At least one, in any case.
 	LeastCalls, LeastLines int
 
+	// Stall, if there is one, is streams that nobody reads. They are opened
+	// before the copying and read after it. What callers and talkers get done
+	// is measured for StallFor before and for StallFor with them.
+	Stall    *stall.Stall
+	StallFor time.Duration
+	// Note is told what a run with a Stall is doing.
+	Note func(text string, args ...any)
+
 	Count *progress.Count // what was done so far, kept up to date
 	// Failed is told which file could not be copied and why. It is called
 	// from several goroutines. The others are copied all the same.
@@ -45,13 +56,16 @@ type Options struct {
 // Result is what came of it.
 type Result struct {
 	Elapsed time.Duration
+	Copying time.Duration // of it, with uploads
 
 	Copied   []tree.File // verified, with the sizes that were sent
 	Bytes    int64       // in them
 	Failed   int         // files
 	Canceled int         // uploads of which the server said that they were canceled
 
-	Uploads, Cancels, Calls, Chat, Control Work
+	Uploads, Cancels, Calls, Chat, Control, Stalled Work
+
+	Stall *Stall // nil without Options.Stall
 
 	// What went wrong beside the files, if anything.
 	CancelErr, CallErr, ChatErr error
@@ -72,9 +86,12 @@ type run struct {
 	opts Options
 	conn drpc.Conn
 
-	uploads, cancels, calls, chat, control activity
+	uploads, cancels, calls, chat, control, stalled activity
 
-	copied chan struct{} // closed when nothing is left to copy or to cancel
+	phase atomic.Pointer[phase] // what is measured apart; nil: nothing is
+
+	copied  chan struct{} // closed when nothing is left to copy or to cancel
+	refused chan struct{} // closed when the server takes no more calls
 
 	mu     sync.Mutex
 	result Result // guarded by mu until everything has ended
@@ -110,7 +127,9 @@ func Run(ctx context.Context, conn drpc.Conn, opts Options) (*Result, error) {
 		calls:   newActivity(conn),
 		chat:    newActivity(conn),
 		control: newActivity(conn),
+		stalled: newActivity(conn),
 		copied:  make(chan struct{}),
+		refused: make(chan struct{}),
 	}
 	begin := time.Now()
 	err := r.run(ctx)
@@ -118,6 +137,7 @@ func Run(ctx context.Context, conn drpc.Conn, opts Options) (*Result, error) {
 	res.Elapsed = time.Since(begin)
 	res.Uploads, res.Cancels = r.uploads.work(), r.cancels.work()
 	res.Calls, res.Chat, res.Control = r.calls.work(), r.chat.work(), r.control.work()
+	res.Stalled = r.stalled.work()
 	return res, err
 }
 
@@ -133,7 +153,7 @@ func (r *run) run(ctx context.Context) error {
 	beside.Go(func() { r.callAll(background) })
 	beside.Go(func() { r.talkAll(background) })
 
-	err := r.copyAll(ctx)
+	err := r.copyAmongOthers(ctx)
 	if err != nil {
 		stop()
 	}
@@ -144,6 +164,29 @@ func (r *run) run(ctx context.Context) error {
 	}
 	// And the last one shows that the connection is as good as before.
 	return r.hello(ctx)
+}
+
+// copyAmongOthers copies everything, beside the stalled streams, if there are any.
+func (r *run) copyAmongOthers(ctx context.Context) error {
+	if r.opts.Stall != nil {
+		defer r.opts.Stall.Cancel()
+		if err := r.stall(ctx); err != nil {
+			return err
+		}
+	}
+	begin := time.Now()
+	err := r.copyAll(ctx)
+	r.result.Copying = time.Since(begin)
+	if err != nil {
+		return err
+	}
+	if isClosed(r.refused) {
+		return errRefused
+	}
+	if r.opts.Stall != nil {
+		return r.release()
+	}
+	return nil
 }
 
 // hello asks the server for a sign of life.
@@ -158,6 +201,8 @@ func (r *run) hello(ctx context.Context) error {
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
 		return context.Cause(ctx)
+	case r.isRefusal(err):
+		return errRefused
 	}
 	return err
 }
@@ -183,7 +228,7 @@ func (r *run) copyAll(ctx context.Context) error {
 	return group.Wait()
 }
 
-// feed hands out the files in order, and the numbers of the uploads to cancel
+// feed hands out the files in order, until the server takes no more, and the numbers of the uploads to cancel
 // evenly among them, so that there are some from beginning to end.
 func (r *run) feed(ctx context.Context, files chan<- tree.File, cancels chan<- int) error {
 	next := 0
@@ -193,6 +238,8 @@ func (r *run) feed(ctx context.Context, files chan<- tree.File, cancels chan<- i
 		}
 		select {
 		case files <- f:
+		case <-r.refused:
+			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -203,10 +250,39 @@ func (r *run) feed(ctx context.Context, files chan<- tree.File, cancels chan<- i
 	return nil
 }
 
+// errRefused is what ends a copy to a server that is shutting down.
+var errRefused = errors.New("the server takes no more calls: it is shutting down")
+
+// isRefusal reports whether an error says that the server takes no more calls: that
+// it has refused one, or that the connection has come to its end as it had said.
+func (r *run) isRefusal(err error) bool {
+	switch {
+	case errors.Is(err, drpcstream.ErrRefused), errors.Is(err, drpcmanager.ErrShutdown):
+		return true
+	case errors.Is(err, drpcmanager.ErrHungUp):
+		// What the server did next may be known before this end has drawn
+		// its conclusions.
+		conn, ok := r.conn.(interface{ Draining() <-chan struct{} })
+		return ok && isClosed(conn.Draining())
+	}
+	return false
+}
+
+// refuse notes that the server takes no more calls. What is on its way finishes.
+func (r *run) refuse() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !isClosed(r.refused) {
+		close(r.refused)
+	}
+}
+
 // over reports whether the copying is done.
-func (r *run) over() bool {
+func (r *run) over() bool { return isClosed(r.copied) }
+
+func isClosed(ch <-chan struct{}) bool {
 	select {
-	case <-r.copied:
+	case <-ch:
 		return true
 	default:
 		return false

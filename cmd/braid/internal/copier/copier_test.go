@@ -14,6 +14,7 @@ import (
 	"braid/cmd/braid/internal/leak"
 	"braid/cmd/braid/internal/progress"
 	"braid/cmd/braid/internal/service"
+	"braid/cmd/braid/internal/stall"
 	"braid/cmd/braid/internal/store"
 	"braid/cmd/braid/internal/tree"
 	"braid/cmd/braid/internal/wire"
@@ -66,6 +67,8 @@ func (f *faulty) Chat(stream *wire.ChatServer) error {
 type rig struct {
 	from, into string
 	server     *faulty
+	stall      *stall.Stall // served, but not part of opts
+	drpc       *drpcserver.Server
 	client     net.Conn
 	conn       *drpcconn.Conn
 	opts       Options
@@ -118,13 +121,18 @@ func (r *rig) serve(t *testing.T) {
 	if err := mux.Register(r.server, wire.Description{}); err != nil {
 		t.Fatal(err)
 	}
+	r.stall = stall.New()
+	if err := mux.Register(r.stall, wire.StallDescription{}); err != nil {
+		t.Fatal(err)
+	}
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var done sync.WaitGroup
-	done.Go(func() { _ = drpcserver.New(mux).Serve(ctx, lis) })
+	r.drpc = drpcserver.New(mux)
+	done.Go(func() { _ = r.drpc.Serve(ctx, lis) })
 	r.client, err = net.Dial("tcp", lis.Addr().String())
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,10 @@ func (r *run) uploadFrom(ctx context.Context, files <-chan tree.File) error {
 			r.done(file, size)
 			continue
 		}
+		if r.isRefusal(err) {
+			r.refuse()
+			return nil
+		}
 		if fatal(ctx, err) {
 			return fmt.Errorf("copying had to stop: %w", err)
 		}

@@ -43,7 +43,7 @@ func newBar(w io.Writer, total Total) *bar {
 		max(total.Bytes, 1), // the library divides by it
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionFullWidth(),
-		progressbar.OptionShowBytes(true),
+		progressbar.OptionShowBytes(!total.Waits),
 		progressbar.OptionUseIECUnits(true),
 		progressbar.OptionSetPredictTime(false),
 	)}
@@ -76,8 +76,12 @@ func (b *bar) finish(c *Count) {
 
 // summary is short, so that the bar fits a line of 80 columns.
 func (b *bar) summary(c *Count) string {
-	return fmt.Sprintf("%s/%s files, %s calls", format.Number(c.Files.Load()),
+	s := fmt.Sprintf("%s/%s files, %s calls", format.Number(c.Files.Load()),
 		format.Number(b.total.Files), format.Number(c.Calls.Load()))
+	if n := c.Held.Load(); n > 0 {
+		s += fmt.Sprintf(", %s held", format.Number(n))
+	}
+	return s
 }
 
 // summary says what was done beside the bytes.
@@ -87,6 +91,9 @@ func summary(c *Count, total Total) string {
 		format.Number(c.Calls.Load()), format.Number(c.Lines.Load()))
 	if n := c.Canceled.Load(); n > 0 {
 		s += fmt.Sprintf(", %s streams canceled", format.Number(n))
+	}
+	if n := c.Held.Load(); n > 0 {
+		s += fmt.Sprintf(", %s streams held after %s", format.Number(n), format.Bytes(c.HeldBytes.Load()))
 	}
 	return s
 }

@@ -21,11 +21,18 @@ type Count struct {
 	Files, Bytes atomic.Int64 // copied and verified; sent
 	Calls, Lines atomic.Int64 // answered; heard
 	Canceled     atomic.Int64 // streams
+
+	// Streams that nobody reads, and what was sent on them before they were held.
+	Held, HeldBytes atomic.Int64
 }
 
 // Total is what there is to do.
 type Total struct {
 	Files, Bytes int64
+
+	// Waits tells that there is time in which nothing is copied, so that a
+	// rate over all of it says nothing.
+	Waits bool
 }
 
 // display shows one state of a run. Its methods are not called concurrently.

@@ -55,6 +55,21 @@ func TestTheBarIsDrawnInPlace(t *testing.T) {
 	}
 }
 
+func TestStreamsThatAreHeldAreShown(t *testing.T) {
+	count := new(Count)
+	count.Held.Store(2)
+	count.HeldBytes.Store(120 << 10)
+	var lines, bar bytes.Buffer
+	play(newLines(&lines, Total{Files: 2, Bytes: 3000}), count)
+	play(newBar(&bar, Total{Files: 2, Bytes: 3000, Waits: true}), count)
+	if !strings.Contains(lines.String(), ", 2 streams held after 120.0 KiB\n") {
+		t.Errorf("the lines are %q", lines.String())
+	}
+	if text := bar.String(); !strings.Contains(text, " calls, 2 held") || strings.Contains(text, "B/s") {
+		t.Errorf("the bar is %q", text)
+	}
+}
+
 func TestTheBarEndsFullWhateverTheFilesDid(t *testing.T) {
 	for name, total := range map[string]Total{
 		"nothing to do": {}, "empty files": {Files: 1}, "a file that grew": {Files: 1, Bytes: 10},

@@ -51,6 +51,9 @@ func (r *Report) Write(w io.Writer) error {
 	b.WriteByte('\n')
 	r.writeLatency(&b)
 	b.WriteByte('\n')
+	if r.Result.Stall != nil {
+		r.writeStall(&b)
+	}
 	r.writeProcess(&b)
 	b.WriteByte('\n')
 	for _, c := range r.Checks {
@@ -72,7 +75,7 @@ func (r *Report) writeOverview(b *strings.Builder) {
 		format.Number(int64(len(res.Copied))), format.Number(int64(r.Files)),
 		format.Number(int64(res.Failed+r.Unreadable)), format.Number(int64(r.Skipped))))
 	t.add("size", fmt.Sprintf("%s in %s, %s/s", format.Bytes(res.Bytes),
-		format.Duration(res.Elapsed), format.Bytes(rate(res.Bytes, res.Elapsed))))
+		format.Duration(res.Copying), format.Bytes(rate(res.Bytes, res.Copying))))
 	t.write(b)
 }
 
@@ -81,16 +84,21 @@ func (r *Report) writeStreams(b *strings.Builder) {
 	t := table{left: 1}
 	t.add("", "streams", "messages sent", "received", "bytes sent", "received")
 	var total [5]int64
-	for _, kind := range []struct {
+	type kind struct {
 		name string
 		work copier.Work
-	}{
+	}
+	kinds := []kind{
 		{"uploads", res.Uploads},
 		{"canceled", res.Cancels},
 		{"calls", res.Calls},
 		{"chat", res.Chat},
 		{"control", res.Control},
-	} {
+	}
+	if res.Stall != nil {
+		kinds = append(kinds, kind{"stalled", res.Stalled})
+	}
+	for _, kind := range kinds {
 		n := counts(kind.work.Traffic)
 		for i := range n {
 			total[i] += n[i]
@@ -122,18 +130,19 @@ func (r *Report) writeLatency(b *strings.Builder) {
 	for _, kind := range []struct {
 		name string
 		dist measure.Distribution
+		time time.Duration // in which they were
 	}{
-		{"calls", res.Calls.Latency},
-		{"uploads", res.Uploads.Latency},
-		{"chat", res.Chat.Latency},
-		{"cancel noticed", res.Cancels.Latency},
+		{"calls", res.Calls.Latency, res.Elapsed},
+		{"uploads", res.Uploads.Latency, res.Copying},
+		{"chat", res.Chat.Latency, res.Elapsed},
+		{"cancel noticed", res.Cancels.Latency, res.Copying},
 	} {
 		d := kind.dist
 		if d.Count == 0 {
 			t.add(kind.name, "0", "-", "-", "-", "-", "-", "-")
 			continue
 		}
-		t.add(kind.name, format.Number(d.Count), format.Number(rate(d.Count, res.Elapsed)),
+		t.add(kind.name, format.Number(d.Count), format.Number(rate(d.Count, kind.time)),
 			format.Duration(d.P50), format.Duration(d.P90), format.Duration(d.P99),
 			format.Duration(d.P999), format.Duration(d.Max))
 	}

@@ -223,3 +223,16 @@ func FuzzUnmarshal(f *testing.F) {
 		}
 	})
 }
+
+func TestTheStalledStreamsAreAServiceOfTheirOwn(t *testing.T) {
+	d := StallDescription{}
+	for n := range d.NumMethods() {
+		rpc, _, recv, method, ok := d.Method(n)
+		if !ok || recv == nil || method == nil || !strings.HasPrefix(rpc, "/braid.copy.Stall/") {
+			t.Errorf("method %d is %q", n, rpc)
+		}
+	}
+	if _, _, _, _, ok := d.Method(d.NumMethods()); ok {
+		t.Error("there is one more")
+	}
+}
