@@ -14,8 +14,9 @@ import (
 
 // invoke is a stream that has been opened and whose handler is to be started.
 type invoke struct {
-	stream *drpcstream.Stream
-	rpc    string
+	stream  *drpcstream.Stream
+	rpc     string
+	refused bool // it is not: this end takes no more
 }
 
 // accept makes a stream of a complete Invoke and hands it on.
@@ -49,11 +50,16 @@ func (m *Manager) accept(id uint64, o opening) {
 	case ended:
 		s.Lost(m.Err()) // nobody has seen the stream
 	case draining:
-		m.refuseDraining(id)
 		s.Lost(m.lost(ErrShutdown))
+		if m.accepted {
+			m.refuseDraining(id)
+			return
+		}
+		m.accepted = true
+		m.held = &invoke{stream: s, refused: true} // a client that is known understands more
 	case m.accepted:
 		m.handOn()
-		m.start(invoke{s, o.rpc})
+		m.start(invoke{stream: s, rpc: o.rpc})
 	default:
 		m.accepted = true
 		m.held = &invoke{stream: s, rpc: o.rpc}
@@ -64,7 +70,11 @@ func (m *Manager) accept(id uint64, o opening) {
 func (m *Manager) handOn() {
 	if h := m.held; h != nil {
 		m.held = nil
-		m.start(*h)
+		if h.refused {
+			m.refuseDraining(h.stream.ID())
+		} else {
+			m.start(*h)
+		}
 	}
 }
 

@@ -75,10 +75,20 @@ type late struct {
 // stream that ends: its ends, and grants for what it has sent.
 const lateFrames = 16
 
-// streamEnded makes allowance for a stream.
-func (l *late) streamEnded(s *drpcstream.Stream) {
-	l.frames.Add(lateFrames)
-	l.credit.Add(s.Outstanding())
+// streamEnded makes allowance for a stream. window is what the peer may take for its
+// credit where this end has counted none, because the peer was not known.
+func (l *late) streamEnded(s *drpcstream.Stream, window int64) {
+	l.frames.Add(lateFrames + s.MessageFrames()) // each of these may be granted for
+	l.credit.Add(max(s.Outstanding(), window))
+}
+
+// unsaidWindow is what a peer may send on a stream that was opened before it was
+// known, as soon as it knows this end.
+func (m *Manager) unsaidWindow() int64 {
+	if m.known.Load() {
+		return 0
+	}
+	return int64(m.opts.Window.initial())
 }
 
 // lateFrame takes a frame, with more bytes to come, of a stream that is not live:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"storj.io/drpc/drpcerr"
 
@@ -58,6 +59,11 @@ func (m *Manager) Draining() <-chan struct{} { return m.draining.Signal() }
 // together with Close.
 func (m *Manager) Shutdown(ctx context.Context) error {
 	idle := m.beginDrain()
+	select {
+	case <-idle: // even if ctx has ended
+		return m.closeGently(ctx)
+	default:
+	}
 	select {
 	case <-idle:
 	case <-m.term.Signal():
@@ -151,6 +157,17 @@ func (m *Manager) closeGently(ctx context.Context) error {
 // hangUp says that nothing more is written, where the transport can, and waits for
 // the peer to do the same. A peer that is known does so by itself.
 func (m *Manager) hangUp(ctx context.Context) {
+	if !m.known.Load() {
+		timer := time.NewTimer(stockLinger)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-m.readDone:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 	half, ok := m.tr.(interface{ CloseWrite() error })
 	if ok {
 		m.wr.Stop(m.lost(ErrShutdown))

@@ -142,6 +142,19 @@ func TestAClientThatBecomesKnownLateLearnsOfTheDrain(t *testing.T) {
 	})
 }
 
+// The first call of a client, and its announcement right behind it, arrive too late.
+func TestTheFirstCallIsRefusedAsAnyOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		man, peer, acc := newServer(t, drpcmanager.Options{})
+		shutdown(man, t.Context())()
+		peer.Send(`s1 m1 Invoke "/rpc"`, `s1 m2 Settings "\x01\x01" ctl`)
+		peer.Expect(`s1 m1 `+serverSettings, goAway(0), `s1 m1 Cancel "\x02" ctl`)
+		if n := len(acc.names()); n != 0 {
+			t.Errorf("%d streams were handed on", n)
+		}
+	})
+}
+
 func TestAClientIsRefusedWhatTheServerHasNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		man, peer, _ := newClient(t, drpcmanager.Options{})
@@ -237,9 +250,7 @@ func TestHandlersLearnThatTheirClientDrains(t *testing.T) {
 		peer.Expect(`s1 m2 Close`)
 		peer.Close()
 		<-man.Closed()
-		if !man.HungUp() {
-			t.Errorf("ended by %v", man.Err())
-		}
+		lostTo(t, man.Err(), drpcmanager.ErrShutdown)
 	})
 }
 

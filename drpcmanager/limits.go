@@ -144,6 +144,11 @@ const closeFlush = 250 * time.Millisecond
 // not read yet.
 const closeLinger = time.Second
 
+// stockLinger is how much longer a connection of a peer that is not known stays after
+// its last answer: storj.io/drpc drops an answer that it has read, and not delivered
+// yet, when the connection ends right behind it.
+const stockLinger = 250 * time.Millisecond
+
 // maxUnsent is what the kernel may hold of a TCP connection without having sent it.
 // It is small because small calls cannot overtake bulk there, and large enough that
 // the kernel does not run dry while the drain is woken (docs/decisions.md).

@@ -180,10 +180,12 @@ func TestAMessageOverTheLimitIsRefusedWhateverItsFrames(t *testing.T) {
 	bubble(t, "at the limit", func(t *testing.T) {
 		o := newOverLimit(t, opts)
 		o.Send(`s3 m1 Invoke "/large"`)
-		for _, name := range []string{"one frame", "two frames"} {
+		for msg, name := range []string{"one frame", "two frames"} {
 			for _, fr := range shapes[name](limit) {
-				o.SendRaw(bytes.Replace(fr, []byte{3, 5}, []byte{3, byte(len(name))}, 1))
+				fr[2] += byte(msg) // the message id
+				o.SendRaw(fr)
 			}
+			synctest.Wait()
 			if got, err := drpctest.Recv(o.acc.get(t, 1)); len(got) != limit || err != nil {
 				t.Errorf("%s: %d bytes, %v", name, len(got), err)
 			}

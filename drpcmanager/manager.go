@@ -271,9 +271,10 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 
 // refusalLocked returns why no stream can be opened, or nil.
 func (m *Manager) refusalLocked() error {
+	var lost *LostError
 	switch {
-	case errors.Is(m.err, ErrShutdown):
-		return m.lost(fmt.Errorf("%w: %w", ErrShutdown, drpcstream.ErrRefused))
+	case (m.drain.own || m.drain.peer) && errors.As(m.err, &lost):
+		return m.lost(fmt.Errorf("%w: %w", lost.Cause, drpcstream.ErrRefused)) // as just before the end
 	case m.err != nil:
 		return m.err
 	case m.closing:
@@ -318,7 +319,7 @@ func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (waited bool) {
 		return false // it was never opened, or its connection has ended
 	}
 	delete(m.streams, s.ID())
-	m.late.streamEnded(s)
+	m.late.streamEnded(s, m.unsaidWindow())
 	if m.server {
 		waited = m.handlers.leave(s)
 	} else {
@@ -397,7 +398,7 @@ func (m *Manager) readError(err error) error {
 		return m.lostTransport(err)
 	}
 	m.mu.Lock()
-	streams, why := slices.Collect(maps.Values(m.streams)), m.drain.why
+	streams, why, planned := slices.Collect(maps.Values(m.streams)), m.drain.why, m.drain.peer || m.drain.own
 	m.mu.Unlock()
 	if why != nil {
 		return m.lost(why)
@@ -406,6 +407,9 @@ func (m *Manager) readError(err error) error {
 	// goroutine that sent it is still on its way to take the stream out.
 	if slices.ContainsFunc(streams, (*drpcstream.Stream).Live) {
 		return m.lostTransport(err)
+	}
+	if planned {
+		return m.lost(ErrShutdown)
 	}
 	return m.lost(ErrHungUp)
 }

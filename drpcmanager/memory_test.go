@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,19 +32,19 @@ type flood struct {
 	next    uint64
 }
 
-// newFlood starts a server. Its handlers do nothing, and never return, but for
-// what handle does.
-func newFlood(t *testing.T, opts drpcmanager.Options, handle func(*drpcstream.Stream)) *flood {
+// newFlood starts a server. Its handlers do nothing but what handle does, and never
+// return.
+func newFlood(t *testing.T, opts drpcmanager.Options, handle func(*drpcstream.Stream, string)) *flood {
+	t.Helper()
 	a, b := net.Pipe()
-	f := &flood{t: t, conn: b, buf: make([]byte, 0, 256<<10), base: heap(), next: 1}
+	f := &flood{t: t, conn: b, buf: make([]byte, 0, 256<<10), next: 1}
+	f.base = heap()
 	f.man = drpcmanager.NewServer(t.Context(), a, opts, drpcmanager.Hooks{
-		Handle: func(s *drpcstream.Stream, _ string) {
+		Handle: func(s *drpcstream.Stream, rpc string) {
 			f.mu.Lock()
 			f.streams = append(f.streams, s)
 			f.mu.Unlock()
-			if handle != nil {
-				handle(s)
-			}
+			handle(s, rpc)
 		},
 	})
 	return f
@@ -57,6 +60,7 @@ func (f *flood) close() {
 	_ = f.conn.Close()
 	_ = f.man.CloseNow(drpcmanager.ErrClosed)
 	f.read.Wait()
+	f.streams = nil // a timer that was stopped may keep what it would call for a while
 }
 
 func heap() uint64 {
@@ -127,137 +131,323 @@ func (f *flood) announce() uint64 {
 	return id
 }
 
-var zeros = make([]byte, 8<<20)
+var zeros = make([]byte, 1<<20)
 
-func TestPoc(t *testing.T) {
-	S := 64
-	opts := func() drpcmanager.Options {
-		return drpcmanager.Options{Limits: drpcmanager.Limits{Streams: S, IdleFrames: -1}}
+// fill sends messages of this size until the initial window is used up.
+func (f *flood) fill(id uint64, window, size int) {
+	for msg := uint64(10); window >= size+drpcwire.FrameCost; msg++ {
+		f.frame(drpcwire.KindMessage, id, msg, zeros[:size], true)
+		window -= size + drpcwire.FrameCost
 	}
-	show := func(name string, f *flood) {
-		h := f.held()
-		t.Logf("%-40s %8d KiB, per stream %6d KiB, grown %d", name, h>>10, h>>10/int64(S), func() int64 { g, _ := f.man.Flow(); return g }())
-		runtime.KeepAlive(f)
-		f.close()
-	}
-	fill := func(f *flood, id uint64, size int) {
-		for msg, left := uint64(10), 64<<10; left >= size+64; msg, left = msg+1, left-size-64 {
-			f.frame(drpcwire.KindMessage, id, msg, zeros[:size], true)
+}
+
+// grow sends a message that is never done, of n bytes, on a stream whose handler
+// waits for it: as much at a time as there is credit for. It reports whether all of
+// it found credit.
+func (f *flood) grow(id uint64, n int) bool {
+	f.settle()
+	f.mu.Lock()
+	s := f.streams[len(f.streams)-1]
+	f.mu.Unlock()
+	for patience := 0; n > 0 && patience < 1000; {
+		most := min(int(s.Outstanding())-drpcwire.FrameCost, 60<<10, n)
+		if most <= 0 {
+			patience++
+			time.Sleep(10 * time.Microsecond) // the handler may be on its way to its receive
+			continue
 		}
+		f.frame(drpcwire.KindMessage, id, 10, zeros[:most], false)
+		f.settle()
+		n, patience = n-most, 0
 	}
-	{
-		f := newFlood(t, opts(), nil).listen()
-		f.announce()
-		for range S - 1 {
-			f.open(nil, "/x")
+	return n == 0
+}
+
+// end ends a stream by an Error with this much text.
+func (f *flood) end(id uint64, text int, done bool) {
+	f.frame(drpcwire.KindError, id, 1<<40, zeros[:8+text], done)
+}
+
+// metadata returns as much as there may be, in as many pairs as there may be.
+func metadata(bytesOf, pairs int) []byte {
+	var buf bytes.Buffer
+	for i := range pairs {
+		value := bytesOf/pairs - 9
+		buf.Write([]byte{'\n', byte(value + 7), '\n', 3, byte('a' + i/26), byte('a' + i%26), 'k', 0x12, byte(value)})
+		buf.Write(zeros[:value])
+	}
+	return buf.Bytes()
+}
+
+// terms are the terms of the formula in docs/limits.md, "The most a connection can
+// hold", in bytes.
+type terms struct{ live, ended, growth, opening, reader, writer int }
+
+func (m terms) sum() int { return m.live + m.ended + m.growth + m.opening + m.reader + m.writer }
+
+// profile is what the formula is made of.
+type profile struct{ streams, initial, budget, message, metadata, pairs, name int }
+
+var (
+	defaults = profile{1024, 64 << 10, 64 << 20, 4 << 20, 16 << 10, 128, 1 << 10}
+	small    = profile{64, 16 << 10, 4 << 20, 1 << 20, 4 << 10, 32, 256}
+)
+
+func (p profile) options() drpcmanager.Options {
+	return drpcmanager.Options{
+		Reader: drpcwire.ReaderOptions{MaximumBufferSize: p.message},
+		Window: drpcmanager.Window{Initial: p.initial, Budget: p.budget},
+		Limits: drpcmanager.Limits{
+			Streams: p.streams, Metadata: p.metadata, MetadataPairs: p.pairs, MethodName: p.name,
+			IdleFrames: -1, WriteTimeout: -1, // what measures is idle, and slow
+		},
+	}
+}
+
+// call is what a call takes beside its messages.
+func (p profile) call() int { return 4<<10 + 2*p.metadata + 100*p.pairs + p.name }
+
+func (p profile) terms() terms {
+	call := p.call()
+	return terms{
+		live:    p.streams * (2*p.initial + 64<<10 + 128<<10 + call),
+		ended:   p.streams * (2*p.initial + 64<<10 + call),
+		growth:  2 * (p.budget + p.message),
+		opening: 2*(256<<10) + 16*(2*p.metadata+2*p.name),
+		reader:  64 << 10,
+		writer:  45 << 20,
+	}
+}
+
+// TestAHostilePeerHoldsNoMoreThanTheFormula: each term of the formula by itself,
+// and all at once.
+func TestAHostilePeerHoldsNoMoreThanTheFormula(t *testing.T) {
+	for name, p := range map[string]profile{"defaults": defaults, "small": small} {
+		if name == "defaults" && testing.Short() {
+			continue
 		}
-		show("nothing", f)
-	}
-	for _, size := range []int{0, 1, 257, 513, 2049, 32705} {
-		f := newFlood(t, opts(), nil).listen()
-		fill(f, f.announce(), size)
-		for range S - 1 {
-			fill(f, f.open(nil, "/x"), size)
-		}
-		show(fmt.Sprint("messages of ", size), f)
-	}
-	{
-		f := newFlood(t, opts(), nil).listen()
-		f.announce()
-		for range S - 1 {
-			id := f.open(nil, "/x")
-			for msg, left := uint64(10), 64<<10-64; left >= 258+128; msg, left = msg+1, left-258-128 {
-				f.frame(drpcwire.KindMessage, id, msg, zeros[:257], false)
-				f.frame(drpcwire.KindMessage, id, msg, zeros[:1], true)
+		all := p.terms()
+		t.Logf("%s: at most %d MiB: %+v", name, all.sum()>>20, all)
+		calls, messages := p.streams*p.call(), p.streams*2*p.initial
+		for what, c := range map[string]struct {
+			bound int
+			least int // in percent of it by default, or the attack is none; 0: not by default
+			do    func(f *flood)
+		}{
+			"messages of a byte":       {calls + messages, 0, func(f *flood) { p.fillAll(f, 1) }},
+			"messages of 2,049":        {calls + messages, 60, func(f *flood) { p.fillAll(f, 2049) }},
+			"messages in pieces":       {calls + messages, 0, func(f *flood) { p.fillAllInPieces(f) }},
+			"incomplete errors":        {calls + p.streams*128<<10, 60, func(f *flood) { p.incompleteErrors(f) }},
+			"metadata":                 {calls, 40, func(f *flood) { p.openAll(f) }},
+			"invokes on live streams":  {calls, 0, func(f *flood) { p.invokesOnLiveStreams(f) }},
+			"messages after CloseSend": {calls, 0, func(f *flood) { p.messagesAfterCloseSend(f) }},
+			"deadlines in a message":   {calls, 0, func(f *flood) { p.deadlinesInAMessage(f) }},
+			"storage of others":        {calls, 0, func(f *flood) { p.storageOfOthers(f) }},
+			"ended, and unread":        {all.ended, 60, func(f *flood) { p.endAll(f, p.streams) }},
+			"large messages":           {calls + all.growth, 0, func(f *flood) { p.growAll(f, p.message/2+1) }},
+			"abandoned messages":       {calls + all.growth, 0, func(f *flood) { p.abandonAll(f) }},
+			"incomplete invokes":       {p.call() + all.opening, 0, func(f *flood) { p.open16(f) }},
+			"refusals, not read":       {p.call() + all.writer, 0, func(f *flood) { p.refuseMany(f) }},
+			"all at once":              {all.sum(), 50, func(f *flood) { p.everything(f) }},
+		} {
+			if name == "defaults" && c.least == 0 {
+				continue // the small profile shows it in less time
 			}
-		}
-		show("messages of 257+1", f)
-	}
-	{
-		f := newFlood(t, opts(), nil).listen()
-		f.announce()
-		for range S - 1 {
-			id := f.open(nil, "/x")
-			f.frame(drpcwire.KindError, id, 10, zeros[:64<<10+7], false)
-		}
-		show("incomplete errors", f)
-	}
-	{
-		f := newFlood(t, opts(), nil).listen()
-		f.announce()
-		for range S - 1 {
-			id := f.open(nil, "/x")
-			for range 63 {
-				f.frame(drpcwire.KindInvoke, id, 10, zeros[:64<<10], false)
-			}
-		}
-		show("incomplete invoke on live streams", f)
-	}
-	{
-		f := newFlood(t, opts(), func(s *drpcstream.Stream) { go s.RawRecv() }).listen()
-		f.announce()
-		for range S - 1 {
-			id := f.open(nil, "/x")
-			f.settle()
-			f.mu.Lock()
-			st := f.streams[len(f.streams)-1]
-			f.mu.Unlock()
-			total := 0
-			for start := time.Now(); total < 4<<20-1 && time.Since(start) < 5*time.Second; {
-				n := min(int(st.Outstanding())-64, 60<<10, 4<<20-1-total)
-				if n <= 0 {
-					runtime.Gosched()
-					continue
+			t.Run(name+"/"+what, func(t *testing.T) {
+				f := newFlood(t, p.options(), waitForMessages)
+				defer f.close()
+				if what != "refusals, not read" && what != "all at once" {
+					f.listen()
 				}
-				total += n
-				f.frame(drpcwire.KindMessage, id, 10, zeros[:n], false)
-				f.settle()
+				f.announce()
+				c.do(f)
+				held, bound := f.held(), int64(c.bound)+128<<10
+				t.Logf("%9d KiB held of %9d (%d %%)", held>>10, bound>>10, 100*held/bound)
+				if held > bound {
+					t.Errorf("%d bytes are held, more than %d", held, bound)
+				}
+				if name == "defaults" && held < bound/100*int64(c.least) {
+					t.Errorf("%d bytes are held, less than %d %% of %d", held, c.least, bound)
+				}
+			})
+		}
+	}
+}
+
+// The table of docs/limits.md has the same numbers.
+func TestTheMostAConnectionCanHoldIsThatOfTheDocument(t *testing.T) {
+	text, err := os.ReadFile(limitsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := section(t, string(text), "The most a connection can hold")
+	d, s := defaults.terms(), small.terms()
+	for name, want := range map[string][2]int{
+		"live streams":                        {d.live, s.live},
+		"handlers of streams that have ended": {d.ended, s.ended},
+		"growth":                              {d.growth, s.growth},
+		"incomplete Invokes":                  {d.opening, s.opening},
+		"reading":                             {d.reader, s.reader},
+		"writing":                             {d.writer, s.writer},
+		"**all**":                             {d.sum(), s.sum()},
+	} {
+		row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(name) + ` \|.*\| (\d+) MiB \| (\d+) MiB \|$`).FindStringSubmatch(part)
+		if row == nil {
+			t.Errorf("the document has no row %q", name)
+			continue
+		}
+		for i := range want {
+			if got := fmt.Sprint((want[i] + 1<<19) >> 20); got != row[1+i] {
+				t.Errorf("%s: the document says %s MiB, the formula %s", name, row[1+i], got)
 			}
-			f.frame(drpcwire.KindMessage, id, 11, zeros[:1], false)
-			f.settle()
 		}
-		show("abandoned messages", f)
 	}
-	{
+}
+
+// waitForMessages is the handler of streams that are to receive.
+func waitForMessages(s *drpcstream.Stream, rpc string) {
+	if rpc == "/receive" {
+		go func() { _, _ = s.RawRecv() }()
 	}
-	for _, unknown := range []bool{true, false} {
-		f := newFlood(t, opts(), nil).listen()
-		if !unknown {
-			id := f.open(nil, "/first")
-			s := drpcwire.Settings{Version: 1, Window: 1 << 20, Flags: 0}
-			f.frame(drpcwire.KindSettings, id, 3, drpcwire.AppendSettings(nil, s), true)
-			f.settle()
+}
+
+func (p profile) openAll(f *flood) (ids []uint64) {
+	name := strings.Repeat("n", p.name)
+	for range p.streams - 1 {
+		ids = append(ids, f.open(metadata(p.metadata, p.pairs), name))
+	}
+	return ids
+}
+
+func (p profile) fillAll(f *flood, size int) {
+	for _, id := range p.openAll(f) {
+		f.fill(id, p.initial, size)
+	}
+}
+
+// fillAllInPieces has frames that make storage grow when there is little in it.
+func (p profile) fillAllInPieces(f *flood) {
+	for _, id := range p.openAll(f) {
+		for msg, left := uint64(10), p.initial; left >= 258+2*drpcwire.FrameCost; msg++ {
+			f.frame(drpcwire.KindMessage, id, msg, zeros[:257], false)
+			f.frame(drpcwire.KindMessage, id, msg, zeros[:1], true)
+			left -= 258 + 2*drpcwire.FrameCost
 		}
-		for range S - 1 {
-			id := f.open(nil, "/x")
-			for range 63 {
-				f.frame(drpcwire.KindMessage, id, 10, zeros[:64<<10], false)
+	}
+}
+
+func (p profile) incompleteErrors(f *flood) {
+	for _, id := range p.openAll(f) {
+		f.end(id, 64<<10, false)
+	}
+}
+
+func (p profile) invokesOnLiveStreams(f *flood) {
+	for _, id := range p.openAll(f) {
+		for range 4 {
+			f.frame(drpcwire.KindInvoke, id, 10, zeros[:64<<10], false)
+		}
+	}
+}
+
+func (p profile) messagesAfterCloseSend(f *flood) {
+	for _, id := range p.openAll(f) {
+		f.frame(drpcwire.KindCloseSend, id, 10, nil, true)
+		f.frame(drpcwire.KindMessage, id, 11, zeros[:p.initial-drpcwire.FrameCost], false)
+	}
+}
+
+// deadlinesInAMessage has calls whose deadline passes while a message is incomplete.
+func (p profile) deadlinesInAMessage(f *flood) {
+	for range p.streams - 1 {
+		id := f.next
+		f.next += 2
+		f.frame(drpcwire.KindTimeout, id, 1, drpcwire.AppendTimeout(nil, 20*time.Millisecond), true)
+		f.frame(drpcwire.KindInvoke, id, 2, []byte("/slow"), true)
+		f.frame(drpcwire.KindMessage, id, 3, zeros[:p.initial-drpcwire.FrameCost], false)
+	}
+	f.settle()
+	for _, s := range f.streams[1:] {
+		<-s.Terminated()
+	}
+}
+
+// storageOfOthers has small messages come whenever the storage of a large one is
+// free, and then ends the streams.
+func (p profile) storageOfOthers(f *flood) {
+	ids := p.openAll(f)
+	for _, id := range ids {
+		f.fill(id, p.initial, 2049)
+	}
+	for msg := uint64(1000); msg < 1007; msg++ {
+		f.settle()
+		for _, s := range f.streams[1:] {
+			if _, err := s.RawRecv(); err != nil {
+				f.t.Fatal(err)
 			}
 		}
-		show(fmt.Sprint("partial messages, unknown ", unknown), f)
-	}
-	{
-		f := newFlood(t, opts(), nil).listen()
-		for range S {
-			id := f.open(nil, "/x")
-			for i := range 15 {
-				f.frame(drpcwire.KindMessage, id, 10+uint64(i), zeros[:33<<10], true)
-			}
+		for _, id := range ids {
+			f.frame(drpcwire.KindMessage, id, msg, zeros[:1], true)
 		}
-		show("full queues, unknown ", f)
 	}
-	{
-		f := newFlood(t, opts(), nil).listen()
-		f.announce()
-		var md bytes.Buffer
-		for i := range 128 {
-			md.WriteString("\n\x7e\n\x03")
-			fmt.Fprintf(&md, "%03d\x12\x77%s", i, zeros[:0x77])
-		}
-		t.Log(md.Len())
-		for range S - 1 {
-			f.open(md.Bytes(), "/x")
-		}
-		show("metadata", f)
+	for _, id := range ids {
+		f.end(id, 0, true)
 	}
+}
+
+// endAll leaves n streams behind that have ended, with their handlers running.
+func (p profile) endAll(f *flood, n int) {
+	name := strings.Repeat("n", p.name)
+	for range n {
+		id := f.open(metadata(p.metadata, p.pairs), name)
+		f.fill(id, p.initial, 2049)
+		f.end(id, 64<<10, true)
+	}
+}
+
+// growAll makes large messages come until there is no more budget.
+func (p profile) growAll(f *flood, size int) (streams int) {
+	for streams = 1; f.grow(f.open(nil, "/receive"), size) && streams < p.streams-1; streams++ {
+	}
+	return streams
+}
+
+// abandonAll gives large messages up when they are almost there.
+func (p profile) abandonAll(f *flood) {
+	for range min(p.streams-1, 40) {
+		id := f.open(nil, "/receive")
+		f.grow(id, p.message-1)
+		f.frame(drpcwire.KindMessage, id, 11, zeros[:1], false)
+	}
+}
+
+func (p profile) open16(f *flood) {
+	for range 16 {
+		id := f.next
+		f.next += 2
+		f.frame(drpcwire.KindInvokeMetadata, id, 1, metadata(p.metadata, p.pairs), true)
+		f.frame(drpcwire.KindInvoke, id, 2, zeros[:p.name-1], false)
+	}
+}
+
+// refuseMany makes the server refuse calls, and does not read why.
+func (p profile) refuseMany(f *flood) {
+	bad := bytes.Repeat([]byte{'\n', 0}, p.pairs+1)
+	for range 40_000 {
+		f.open(bad, "/refused")
+	}
+}
+
+// everything does all of it that can be done at once.
+func (p profile) everything(f *flood) {
+	p.refuseMany(f)
+	large := p.growAll(f, p.message/2+1)
+	p.endAll(f, p.streams-1-large)
+	name := strings.Repeat("n", p.name)
+	for range p.streams - 1 - large - 16 {
+		id := f.open(metadata(p.metadata, p.pairs), name)
+		f.fill(id, p.initial, 2049)
+		f.end(id, 64<<10, false)
+	}
+	p.open16(f)
 }

@@ -71,13 +71,13 @@ func testRefusedOptions(t *testing.T, opts drpcmanager.Options, serverOnly bool,
 	a, _ = drpctest.Pipe()
 	man = drpcmanager.NewClient(a, opts)
 	_, err := man.NewClientStream(t.Context(), "/rpc", nil)
-	_, unary := man.NewUnaryStream(t.Context(), "/rpc", nil, nil)
 	if serverOnly {
 		if err != nil {
 			t.Errorf("a client, whom it does not concern, got %v", err)
 		}
 	} else {
 		refused("client", err)
+		_, unary := man.NewUnaryStream(t.Context(), "/rpc", nil, nil)
 		refused("unary call", unary)
 	}
 	_ = man.CloseNow(drpcmanager.ErrClosed)

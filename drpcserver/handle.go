@@ -3,6 +3,7 @@ package drpcserver
 import (
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 
 	"github.com/zeebo/errs"
 
@@ -43,8 +44,14 @@ func (s *Server) handle(stream drpc.Stream, rpc string) error {
 	return s.handler.HandleRPC(stream, rpc)
 }
 
-// maxIdleWorkers is how many goroutines a connection keeps between calls.
-const maxIdleWorkers = 64
+const (
+	// maxIdleWorkers is how many goroutines a connection keeps between calls.
+	maxIdleWorkers = 64
+
+	// maxIdleTotal is how many all connections of a server keep: they take some 6 KiB
+	// each, and 64 of them twenty times what an idle connection takes without.
+	maxIdleTotal = 4096
+)
 
 // job is a call to be handled.
 type job struct {
@@ -57,15 +64,18 @@ type job struct {
 // stack has grown to what handlers need, which a new one would have to do again
 // (see bench, BenchmarkHandlerGoroutine).
 type workers struct {
-	run func(*drpcstream.Stream, string)
-	wg  sync.WaitGroup
+	run   func(*drpcstream.Stream, string)
+	total *atomic.Int64 // idle ones, of all connections of the server
+	wg    sync.WaitGroup
 
 	mu   sync.Mutex
 	idle []chan job // the most recently used last; guarded by mu
 	done bool       // wait was called; guarded by mu
 }
 
-func newWorkers(run func(*drpcstream.Stream, string)) *workers { return &workers{run: run} }
+func newWorkers(run func(*drpcstream.Stream, string), total *atomic.Int64) *workers {
+	return &workers{run: run, total: total}
+}
 
 // start hands a call to a goroutine. It is called by the connection's reader, never
 // after wait, and by a goroutine of the workers whose handler has returned.
@@ -75,6 +85,7 @@ func (w *workers) start(stream *drpcstream.Stream, rpc string) {
 		jobs := w.idle[n-1]
 		w.idle = w.idle[:n-1]
 		w.mu.Unlock()
+		w.total.Add(-1)
 		jobs <- job{stream, rpc} // it has room for one
 		return
 	}
@@ -102,6 +113,10 @@ func (w *workers) rest(jobs chan job) bool {
 	if w.done || len(w.idle) >= maxIdleWorkers {
 		return false
 	}
+	if w.total.Add(1) > maxIdleTotal {
+		w.total.Add(-1)
+		return false
+	}
 	w.idle = append(w.idle, jobs)
 	return true
 }
@@ -111,6 +126,7 @@ func (w *workers) rest(jobs chan job) bool {
 func (w *workers) wait() {
 	w.mu.Lock()
 	w.done = true
+	w.total.Add(-int64(len(w.idle)))
 	for _, jobs := range w.idle {
 		close(jobs)
 	}

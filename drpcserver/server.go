@@ -27,6 +27,7 @@ type Server struct {
 	opts     Options
 	handler  drpc.Handler
 	handlers atomic.Int64 // that run, on all connections
+	idle     atomic.Int64 // goroutines that wait for a call, on all connections
 
 	mu        sync.Mutex
 	stats     map[string]*drpcstats.Stats       // guarded by mu, like all below
@@ -63,7 +64,7 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 	cache := drpccache.New()
 	defer cache.Clear()
 
-	workers := newWorkers(s.run)
+	workers := newWorkers(s.run, &s.idle)
 	hooks := drpcmanager.Hooks{Handle: func(stream *drpcstream.Stream, rpc string) {
 		if s.claimHandler(stream) {
 			workers.start(stream, rpc)

@@ -102,8 +102,7 @@ func TestWhoTurnsAwayFromTheBudgetLetsTheNextOneHaveIt(t *testing.T) {
 	})
 }
 
-// A stream that gave up its place in line, and comes back to find budget, has it at
-// once.
+// A place in the line that its stream has no use for any more holds up nobody.
 func TestAnOldPlaceInTheLineDoesNotHoldUpOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := knownClient(t, small, constant(small, 700))

@@ -147,7 +147,7 @@ func (m *creditModel) finish() {
 // Several senders and receivers with a budget in common, in any order of steps
 // (hazards C.5, D.4 I2 and I10).
 func TestCreditIsNeitherLostNorMadeNorStuck(t *testing.T) {
-	programs := 4000
+	programs := 3000
 	if testing.Short() {
 		programs = 200
 	}

@@ -78,6 +78,7 @@ var last = map[string]struct {
 	tell string
 }{
 	"CloseSend": {func(s *drpcstream.Stream) { _ = s.CloseSend() }, "CloseSend"},
+	"raw":       {func(s *drpcstream.Stream) { _ = s.RawWrite(drpcwire.KindCloseSend, nil) }, "CloseSend"},
 	"Error":     {func(s *drpcstream.Stream) { _ = s.SendError(errors.New("no")) }, `Error "\x00\x00\x00\x00\x00\x00\x00\x00no"`},
 	"Cancel":    {func(s *drpcstream.Stream) { s.Cancel(context.Canceled) }, "Cancel ctl"},
 	"Close":     {func(s *drpcstream.Stream) { _ = s.Close() }, "Close"},
@@ -91,6 +92,9 @@ func TestOnlyMessagesCostCredit(t *testing.T) { // M33
 				r.fillWindow(t, r.stream, 3)
 				end.do(r.stream)
 				r.Expect("s1 m4 " + end.tell)
+				if _, left := r.stream.Window(); left != 0 {
+					t.Errorf("then there are %d bytes of credit", left)
+				}
 				r.open(t) // Invoke
 				r.Expect(`s3 m1 Invoke "/rpc"`)
 

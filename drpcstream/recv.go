@@ -276,7 +276,6 @@ func (s *Stream) peerClosedSend() {
 	}
 	s.recvClosed, s.peerDone = true, true
 	s.recv.close(io.EOF)
-	s.cfg.Budget.passOn()
 	o := outcome{send: s.sendErr, recv: io.EOF}
 	ended := false
 	switch {

@@ -305,7 +305,7 @@ func (r *ring) acquire(done <-chan struct{}, timeout time.Duration) ([]byte, err
 			r.arrived = make(chan struct{}, 1)
 		}
 		r.mu.Unlock()
-		if r.flow.budget != nil { // who is in front in its line may need nothing any more
+		if r.flow.budget != nil { // the window may have given back some of its growth
 			r.flow.budget.passOn()
 		}
 		if timeout > 0 && expired == nil {

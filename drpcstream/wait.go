@@ -207,6 +207,13 @@ func (s *Stream) Outstanding() int64 {
 	return max(s.recv.limit.Load()-s.recv.received.Load(), 0)
 }
 
+// MessageFrames returns how many frames of messages this end has sent.
+func (s *Stream) MessageFrames() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.out.frames
+}
+
 // grant implements flowOwner.
 func (s *Stream) grant(n int64) { s.cfg.Writer.Grant(&s.lane, s.id, uint64(n)) }
 

@@ -23,12 +23,14 @@ var allowed = map[string][]string{
 	"drpcmux":     {},
 	"interop":     {}, // tests only
 	"faults":      {}, // tests only
+	"hostile":     {}, // tests only
 
 	"internal/drpctest":   {"drpcwire"}, // for tests
 	"internal/faultproxy": {},           // for tests
 	"internal/simnet":     {},           // for tests
 	"internal/layers":     {},           // tests only
 	"internal/promises":   {},           // tests only
+	"internal/simulation": {},           // tests only
 }
 
 // modules are what the library may depend on besides the standard library.
