@@ -64,16 +64,26 @@ func (m *Manager) Shutdown(ctx context.Context) error {
 		return m.closeGently(ctx)
 	default:
 	}
+	ended := m.term.Signal()
+	if m.server {
+		ended = nil // handlers may still run after it
+	}
 	select {
 	case <-idle:
-	case <-m.term.Signal():
+		return m.closeGently(ctx)
+	case <-ended:
 		return nil
 	case <-ctx.Done():
-		go func() { _ = m.CloseNow(ErrShutdown) }() // closing may take long where the peer does not read
-		<-m.term.Signal()
-		return ctx.Err()
+		return m.cut(ctx)
 	}
-	return m.closeGently(ctx)
+}
+
+// cut ends the connection because ctx has ended. Closing the transport may take long
+// where the peer does not read, and is not waited for.
+func (m *Manager) cut(ctx context.Context) error {
+	go func() { _ = m.CloseNow(ErrShutdown) }()
+	<-m.term.Signal()
+	return ctx.Err()
 }
 
 // beginDrain makes this end take no more streams, and returns a channel that is
@@ -129,7 +139,7 @@ func (m *Manager) checkIdleLocked() {
 		}
 		return
 	}
-	if !m.server && !d.ended {
+	if !m.server && !d.ended && m.err == nil {
 		// Nobody has asked for it here, so nobody waits.
 		d.ended = true
 		go func() { _ = m.closeGently(context.Background()) }()
@@ -137,11 +147,16 @@ func (m *Manager) checkIdleLocked() {
 }
 
 // closeGently ends a connection on which nothing is in progress. What is queued is
-// written, and the peer is given time to read it and to close its side.
+// written, as long as the transport takes it and ctx allows, and the peer is given
+// time to read it and to close its side.
 func (m *Manager) closeGently(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, closeLinger)
-	defer cancel()
-	if m.wr.Flush(ctx.Done()) == nil && m.server {
+	err := m.wr.Flush(ctx.Done())
+	if ctx.Err() != nil && !m.wr.Empty() && !m.term.IsSet() {
+		return m.cut(ctx)
+	}
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, closeLinger)
+		defer cancel()
 		m.hangUp(ctx)
 	}
 	cause := ErrShutdown
@@ -157,7 +172,7 @@ func (m *Manager) closeGently(ctx context.Context) error {
 // hangUp says that nothing more is written, where the transport can, and waits for
 // the peer to do the same. A peer that is known does so by itself.
 func (m *Manager) hangUp(ctx context.Context) {
-	if !m.known.Load() {
+	if m.server && !m.known.Load() {
 		timer := time.NewTimer(stockLinger)
 		defer timer.Stop()
 		select {
@@ -178,7 +193,7 @@ func (m *Manager) hangUp(ctx context.Context) {
 		}
 		ok = half.CloseWrite() == nil
 	}
-	if !ok && !m.known.Load() {
+	if !ok && (!m.server || !m.known.Load()) {
 		return
 	}
 	select {

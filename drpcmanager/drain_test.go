@@ -356,7 +356,8 @@ func TestShutdownDoesNotWaitForAPeerThatDoesNotRead(t *testing.T) {
 							synctest.Wait()
 						}
 					}
-					time.Sleep(1100*time.Millisecond - time.Since(begin))
+					// Nothing gets on for the WriteTimeout; then comes closeLinger.
+					time.Sleep(11500*time.Millisecond - time.Since(begin))
 					if ok, err := done(); !ok || err != nil {
 						t.Errorf("Shutdown: %v, %v", ok, err)
 					}

@@ -36,7 +36,8 @@ func (h *handlers) add(i invoke) bool {
 // returned gives the place of a handler to the first in line that still lives.
 func (h *handlers) returned() (next invoke, ok bool) {
 	for len(h.waiting) > 0 {
-		next, h.waiting = h.waiting[0], h.waiting[1:]
+		next, h.waiting[0] = h.waiting[0], invoke{} // so that it is not kept
+		h.waiting = h.waiting[1:]
 		if !next.stream.IsTerminated() {
 			return next, true
 		}

@@ -50,6 +50,15 @@ type Limits struct {
 	// a larger one. Then the connection ends. Default 30 s.
 	FrameTimeout time.Duration
 
+	// QueueTimeout is how long a connection waits for the application to receive,
+	// where a peer without flow control has sent as much on a stream as is kept.
+	// Nothing else is read from the connection meanwhile, not even that the peer has
+	// closed it. Then the stream ends with drpcwire.CodeResourceExhausted. Default
+	// 5 min, as programs for storj.io/drpc may rely on the wait. A peer that is braid
+	// and has sent more than its window before it knew of it is waited for for 3 s
+	// at most.
+	QueueTimeout time.Duration
+
 	// WriteTimeout is how long the transport may take nothing of what there is to
 	// be written. Then the connection ends. Default 10 s.
 	WriteTimeout time.Duration
@@ -78,6 +87,7 @@ func (l Limits) idlePerSecond() int    { return or(l.IdleFramesPerSecond, 200, m
 func (l Limits) never() time.Duration  { return math.MaxInt64 }
 func (l Limits) invoke() time.Duration { return or(l.InvokeTimeout, 10*time.Second, l.never()) }
 func (l Limits) frame() time.Duration  { return or(l.FrameTimeout, 30*time.Second, l.never()) }
+func (l Limits) queue() time.Duration  { return or(l.QueueTimeout, 5*time.Minute, 0) }
 func (l Limits) write() time.Duration  { return or(l.WriteTimeout, 10*time.Second, 0) }
 
 // Window configures flow control. In every field zero means the default.

@@ -142,6 +142,8 @@ func start(m *Manager) *Manager {
 		Budget:    m.budget,
 		HoldSize:  m.opts.holdSize(),
 		Options:   m.opts.Stream,
+
+		QueueTimeout: m.opts.Limits.queue(),
 	}
 	m.announcement = drpcwire.AppendSettings(nil, m.opts.settings(m.server))
 	m.setups.init(m)
@@ -252,6 +254,7 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 	clear(m.streams)
 	m.turns.end()
 	m.handlers.waiting = nil
+	m.checkIdleLocked()
 	for _, timer := range []*time.Timer{m.idle, m.frameTimer} {
 		if timer != nil {
 			timer.Stop()

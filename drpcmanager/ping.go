@@ -107,6 +107,9 @@ func (p *pinger) look() {
 		return
 	}
 	now, heard := time.Now(), p.since
+	if !p.m.rd.Reading() { // it waits for a stream's queue: nothing can be heard
+		heard = now
+	}
 	for _, at := range [...]time.Time{p.m.rd.LastRead(), p.m.wr.LastUnblocked()} {
 		if at.After(heard) {
 			heard = at

@@ -104,11 +104,16 @@ func (b *Budget) takeForWindow(growth, n int64) int64 {
 	return n
 }
 
-// takeForDebt gives n bytes or nothing.
-func (b *Budget) takeForDebt(n int64) bool {
+// takeForDebt gives n bytes or nothing. Where there are not as many, f may become the
+// head, if it asks for that.
+func (b *Budget) takeForDebt(f *inflow, n int64, head bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.used.Load()+n > b.total {
+	switch {
+	case b.used.Load()+n <= b.total:
+	case head && (b.head == nil || b.head == f):
+		b.head, f.contended = f, true
+	default:
 		return false
 	}
 	b.used.Add(n)

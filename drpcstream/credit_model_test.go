@@ -119,6 +119,8 @@ func (c *creditStream) extendWindow() bool { return c.s.recv.extend() }
 
 func (c *creditStream) now() (time.Time, time.Duration) { return c.m.clock, c.m.rtt }
 
+func (c *creditStream) patience() time.Duration { return 0 }
+
 // newCreditModel makes a model whose dimensions are chosen, too.
 func newCreditModel(tb testing.TB, name string, w *drpcwire.MuxWriter, choose choices) *creditModel {
 	m := &creditModel{tb: tb, name: name, choose: choose, clock: time.Unix(1e9, 0)}
@@ -304,9 +306,17 @@ func (c *creditStream) deliver() (delivered bool) {
 	} else {
 		c.frames = c.frames[1:]
 	}
-	queued := in.Kind == drpcwire.KindMessage && in.Done && !c.s.IsTerminated() && c.s.recv.err == nil
+	ended := c.s.IsTerminated()
+	queued := in.Kind == drpcwire.KindMessage && in.Done && !ended && c.s.recv.err == nil
+	lacks := c.lacks(in)
 	if err := c.s.HandleFrame(in); err != nil {
 		c.m.fatalf("%v of stream %d: %v", in.Frame, c.s.id, err)
+	}
+	if in.Kind == drpcwire.KindMessage && !ended && c.s.IsTerminated() {
+		if !lacks {
+			c.m.fatalf("stream %d was ended by %v", c.s.id, in.Frame)
+		}
+		c.pending, c.gone, queued = false, true, false
 	}
 	if queued {
 		c.queue = append(c.queue, whole)
@@ -317,17 +327,25 @@ func (c *creditStream) deliver() (delivered bool) {
 // blocks reports whether the reader would wait for the application with this frame.
 func (c *creditStream) blocks(in Arrival, whole int) bool {
 	r := &c.s.recv
-	f, after := &r.flow, r.received.Load()+in.cost()
-	switch {
-	case c.s.IsTerminated() || r.err != nil || r.head == r.tail:
-		return false
-	case f.initial == 0:
-		return r.fullLocked(whole)
-	case c.strict || after <= r.limit.Load():
+	if c.s.IsTerminated() || r.err != nil || r.head == r.tail {
 		return false
 	}
-	more := after - f.granted - f.debt
-	return more > 0 && c.m.budget.used.Load()+more > c.m.budget.total
+	return r.flow.initial == 0 && r.fullLocked(whole) || c.lacks(in)
+}
+
+// lacks reports whether a frame comes without credit, and without budget for that.
+func (c *creditStream) lacks(in Arrival) bool {
+	r := &c.s.recv
+	f, b := &r.flow, c.m.budget
+	if in.cost() == 0 || r.covers(in.cost()) || c.strict && f.initial > 0 {
+		return false
+	}
+	had := f.granted
+	if f.initial == 0 {
+		had = f.consumed + freeWithoutCredit
+	}
+	more := r.received.Load() + in.cost() - had - f.debt
+	return more > 0 && b.used.Load()+more > b.total && (r.head != r.tail || b.head != nil && b.head != f)
 }
 
 func (c *creditStream) deliverAll() (delivered bool) {

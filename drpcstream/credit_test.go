@@ -26,7 +26,7 @@ func (m *creditModel) check() {
 	if b.waiting.Len() != int(b.queued.Load()) || b.waiting.Len() != len(b.places) {
 		m.fatalf("%d wait, %d are counted, %d have places", b.waiting.Len(), b.queued.Load(), len(b.places))
 	}
-	if b.head != nil && b.head.extra == 0 {
+	if b.head != nil && b.head.extra+b.head.debt == 0 {
 		m.fatalf("the budget's head has nothing of it")
 	}
 	if b.waiting.Len() == 0 {

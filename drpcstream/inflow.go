@@ -32,8 +32,9 @@ type inflow struct {
 	consumed int64 // all credit that was received or dropped by the application
 	partial  int64 // held of the message that is still incomplete
 
-	// Credit that the sender has used before it knew about credit, beyond what
-	// it had: charged to the budget until it is consumed.
+	// What the sender has used without having credit for it: before it knew that it
+	// had any, beyond what it then has; and where credit is not in force, beyond
+	// freeWithoutCredit. It is charged to the budget until it is consumed.
 	debt int64
 
 	closed    bool // the sender is done: nothing more is granted
@@ -60,6 +61,7 @@ func (f *inflow) threshold() int64 { return f.window() / 4 }
 func (f *inflow) consume(n int64) (grant int64) {
 	f.consumed += n
 	if f.initial == 0 {
+		f.payDebt(n)
 		return 0
 	}
 	f.giveBackExtra()
@@ -79,12 +81,19 @@ func (f *inflow) grant(n int64) int64 {
 		return 0
 	}
 	f.granted += n
-	if f.debt > 0 {
-		paid := min(f.debt, n)
-		f.debt -= paid
-		f.budget.give(paid)
-	}
+	f.payDebt(n)
 	return n
+}
+
+// payDebt returns up to n bytes of the debt to the budget.
+func (f *inflow) payDebt(n int64) {
+	if f.debt == 0 || n <= 0 {
+		return
+	}
+	paid := min(f.debt, n)
+	f.debt -= paid
+	f.budget.give(paid)
+	f.leave()
 }
 
 // giveBackExtra returns to the budget what the promise does not need any more of
@@ -103,7 +112,7 @@ func (f *inflow) giveBackExtra() {
 // leave lets others have the place at the head of the budget, or in its line, once
 // there is no message that it was for.
 func (f *inflow) leave() {
-	if f.extra == 0 && f.contended {
+	if f.extra == 0 && f.debt == 0 && f.contended {
 		f.contended = false
 		f.budget.leave(f)
 	}
@@ -141,6 +150,10 @@ type flowOwner interface {
 	// stream waits for, with no lock of a stream's queue held. It reports
 	// whether the stream needs no more, for now.
 	extendWindow() bool
+
+	// patience is how long the connection's reader waits for room in the queue of
+	// a stream without credit; zero means without end.
+	patience() time.Duration
 
 	// now returns the time, and the time that a round trip takes; zero if that
 	// is not known.
@@ -198,16 +211,27 @@ func (f *inflow) shrink(n int64) {
 	}
 }
 
-// owe charges credit that the sender has used before it knew about credit. It
-// reports false if the budget does not have it now.
-func (f *inflow) owe(received int64) bool {
-	more := received - f.granted - f.debt
-	if more > 0 {
-		if !f.budget.takeForDebt(more) {
-			return false
-		}
-		f.debt += more
+// freeWithoutCredit is what may be held of a stream whose sender has no credit
+// without being charged to the budget: as much as an initial window.
+const freeWithoutCredit = 64 << 10
+
+// owe charges what the sender has used without having credit for it; received is all
+// that it has used. It reports false if the budget does not have it now. queued says
+// that the application has something to receive first; otherwise the stream may
+// exceed the budget, if no other one does, so that its message completes.
+func (f *inflow) owe(received int64, queued bool) bool {
+	had := f.granted
+	if f.initial == 0 {
+		had = f.consumed + freeWithoutCredit
 	}
+	more := received - had - f.debt
+	if more <= 0 {
+		return true
+	}
+	if !f.budget.takeForDebt(f, more, !queued) {
+		return false
+	}
+	f.debt += more
 	return true
 }
 
@@ -220,6 +244,9 @@ func (f *inflow) close(received int64) {
 	}
 	f.closed = true
 	if f.initial == 0 {
+		// What is charged is given back as it is consumed, but for a frame that was
+		// not taken after all.
+		f.payDebt(f.debt - max(received-f.consumed, 0))
 		return
 	}
 	charged := f.growth + f.extra + f.debt
@@ -231,8 +258,11 @@ func (f *inflow) close(received int64) {
 }
 
 // start puts credit in force. What was consumed before is granted as if it had
-// been in force from the beginning.
-func (f *inflow) start(initial int64) {
+// been in force from the beginning; received is what the sender has used so far.
+func (f *inflow) start(initial, received int64) {
+	if debt := max(received-initial, 0); f.debt > 0 && debt < f.debt {
+		f.payDebt(f.debt - debt)
+	}
 	f.initial = initial
 	f.granted = initial
 }

@@ -71,6 +71,10 @@ type Config struct {
 	Server    bool           // this end serves the calls
 	Limit     int            // largest message accepted, in bytes
 	Budget    *Budget        // what the windows of the streams may grow by
-	HoldSize  int            // bytes gathered under ManualFlush before they are sent anyway
-	Options   Options
+
+	// QueueTimeout is how long the reader waits for a message to be received while
+	// the queue of a stream without credit is full; 0: without end.
+	QueueTimeout time.Duration
+	HoldSize     int // bytes gathered under ManualFlush before they are sent anyway
+	Options      Options
 }

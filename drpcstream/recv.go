@@ -167,11 +167,14 @@ func (s *Stream) take(in Arrival) error {
 		s.cfg.Budget.Add(Totals{Late: cost})
 		return nil
 	}
-	if limit := s.recv.limit.Load(); limit > 0 && cost > 0 && s.recv.received.Load()+cost > limit {
-		if in.Strict {
+	if cost > 0 && !s.recv.covers(cost) {
+		if in.Strict && s.recv.limit.Load() > 0 {
 			return drpc.ProtocolError.New("more sent than there is credit for (%v)", in.Frame)
 		}
-		s.recv.owe(cost)
+		if !s.recv.owe(cost) {
+			s.failFull(cost)
+			return nil
+		}
 	}
 	abandons := s.asm.Abandons(in.Frame)
 	if in.Kind == drpcwire.KindError {
@@ -206,7 +209,11 @@ func (s *Stream) take(in Arrival) error {
 	switch {
 	case done && pkt.Kind == drpcwire.KindMessage:
 		s.stats.AddRead(uint64(len(pkt.Data)))
-		s.asm.Use(s.recv.push(pkt.Data, a))
+		storage, ok := s.recv.push(pkt.Data, a)
+		s.asm.Use(storage)
+		if !ok {
+			s.failFull(cost)
+		}
 	case done:
 		s.stats.AddRead(uint64(len(pkt.Data)))
 		err = s.handlePacket(pkt)
@@ -215,6 +222,13 @@ func (s *Stream) take(in Arrival) error {
 	}
 	s.cfg.Budget.passOn()
 	return err
+}
+
+// failFull ends the stream because of a frame that there is no room for, and that no
+// credit has held back.
+func (s *Stream) failFull(cost int64) {
+	s.cfg.Budget.Add(Totals{Late: cost})
+	s.fail(drpcwire.Exhausted("too much has come without flow control and is not received"))
 }
 
 // comesToNothing reports whether a packet of this kind is not kept while it comes: a

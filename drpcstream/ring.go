@@ -138,12 +138,18 @@ func (r *ring) dropLocked(n int64) {
 }
 
 // push appends a message, whose last frame is a, and returns storage for the next
-// one. Without flow control it blocks while the queue is full. After close the
-// message is dropped and its own storage returned.
-func (r *ring) push(msg []byte, a arrival) (storage []byte) {
+// one. Without flow control it blocks while the queue is full, and reports false if
+// that takes longer than the owner has patience. After close the message is dropped. Where the
+// message was not taken, its own storage is returned.
+func (r *ring) push(msg []byte, a arrival) (storage []byte, ok bool) {
 	r.mu.Lock()
+	wait := queueWait{owner: r.flow.owner}
+	defer wait.stop()
 	for r.err == nil && r.fullLocked(len(msg)) {
-		r.waitForRoomLocked()
+		if !r.waitForRoomLocked(&wait) {
+			r.mu.Unlock()
+			return msg, false
+		}
 	}
 	r.arriveLocked(a)
 	if r.err != nil { // what came of the message before the end was dropped by that
@@ -154,7 +160,7 @@ func (r *ring) push(msg []byte, a arrival) (storage []byte) {
 		r.flow.partial = 0
 		r.dropLocked(n)
 		r.mu.Unlock()
-		return msg
+		return msg, true
 	}
 	r.flow.partial = 0
 	if r.lenLocked() == len(r.slots) {
@@ -174,30 +180,82 @@ func (r *ring) push(msg []byte, a arrival) (storage []byte) {
 	r.bytes += len(msg)
 	r.wakeReaderLocked()
 	r.mu.Unlock()
-	return storage
+	return storage, true
 }
 
-// waitForRoomLocked parks the producer until a message was received or the ring
-// closed.
-func (r *ring) waitForRoomLocked() {
+// queueWait is the producer's waiting for one frame.
+type queueWait struct {
+	owner flowOwner   // says how long; nil: without end
+	timer *time.Timer // made when it has to wait
+}
+
+func (w *queueWait) expired() <-chan time.Time {
+	if w.timer == nil && w.owner != nil {
+		if patience := w.owner.patience(); patience > 0 {
+			w.timer = time.NewTimer(patience)
+		}
+	}
+	if w.timer == nil {
+		return nil
+	}
+	return w.timer.C
+}
+
+func (w *queueWait) stop() {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+}
+
+// waitForRoomLocked parks the producer until a message was received, the ring was
+// closed, or its patience is at its end, which it reports by false.
+func (r *ring) waitForRoomLocked(wait *queueWait) (ok bool) {
 	r.filling = true
 	if r.room == nil {
 		r.room = make(chan struct{}, 1)
 	}
 	r.mu.Unlock()
-	<-r.room
+	ok = true
+	select {
+	case <-r.room:
+	case <-wait.expired():
+		ok = false
+	}
 	r.mu.Lock()
+	if !ok {
+		if !r.filling { // the token was sent meanwhile: take it back
+			<-r.room
+		}
+		r.filling = false
+	}
+	return ok
 }
 
-// owe takes over what the sender has used beyond its credit before it knew that it
-// had any. It blocks while the connection's budget has no room for that and there
-// is something to be received.
-func (r *ring) owe(cost int64) {
-	r.mu.Lock()
-	for r.err == nil && !r.flow.owe(r.received.Load()+cost) && r.head != r.tail {
-		r.waitForRoomLocked()
+// covers reports whether the sender has credit for a frame or, where credit is not in
+// force, certainly needs none.
+func (r *ring) covers(cost int64) bool {
+	limit := r.limit.Load()
+	if limit == 0 {
+		limit = freeWithoutCredit
 	}
-	r.mu.Unlock()
+	return r.received.Load()+cost <= limit
+}
+
+// owe takes over what the sender uses without having credit for it. While the
+// connection's budget has no room for that, it blocks as long as there is something
+// to be received first, but not for longer than the owner has patience. Then it
+// reports false.
+func (r *ring) owe(cost int64) (ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wait := queueWait{owner: r.flow.owner}
+	defer wait.stop()
+	for r.err == nil && !r.flow.owe(r.received.Load()+cost, r.head != r.tail) {
+		if r.head == r.tail || !r.waitForRoomLocked(&wait) {
+			return false
+		}
+	}
+	return true
 }
 
 // startFlow puts credit in force, with this initial window. What has arrived
@@ -205,7 +263,7 @@ func (r *ring) owe(cost int64) {
 func (r *ring) startFlow(initial int64) {
 	r.mu.Lock()
 	if initial > 0 && r.flow.initial == 0 && r.err == nil {
-		r.flow.start(initial)
+		r.flow.start(initial, r.received.Load())
 		r.limit.Store(r.flow.granted)
 		if r.received.Load() > 0 { // otherwise nothing can be due
 			r.consumeLocked(0)

@@ -13,7 +13,8 @@ func newRing() *ring { return new(ring) }
 
 // push appends a message that came in one frame.
 func push(r *ring, msg []byte) (storage []byte) {
-	return r.push(msg, arrival{cost: frameCost(len(msg)), newPacket: true})
+	storage, _ = r.push(msg, arrival{cost: frameCost(len(msg)), newPacket: true})
+	return storage
 }
 
 func acquire(r *ring, done <-chan struct{}) ([]byte, error) { return r.acquire(done, 0) }

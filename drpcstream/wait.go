@@ -220,5 +220,18 @@ func (s *Stream) grant(n int64) { s.cfg.Writer.Grant(&s.lane, s.id, uint64(n)) }
 // extendWindow implements flowOwner.
 func (s *Stream) extendWindow() bool { return s.recv.extend() }
 
+// knownPatience bounds the patience with a peer that is known: it expects its pings to
+// be answered, and to be able to write.
+const knownPatience = 3 * time.Second
+
+// patience implements flowOwner.
+func (s *Stream) patience() time.Duration {
+	patience := s.cfg.QueueTimeout
+	if s.cfg.Owner.PeerKnown() && (patience <= 0 || patience > knownPatience) {
+		return knownPatience
+	}
+	return patience
+}
+
 // now implements flowOwner.
 func (s *Stream) now() (time.Time, time.Duration) { return time.Now(), s.cfg.Owner.RoundTrip() }

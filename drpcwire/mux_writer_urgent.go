@@ -120,6 +120,9 @@ func (m *MuxWriter) WriteEnd(l *Lane, frames ...Frame) error {
 	}
 	m.control += m.appendLocked(nil, frames)
 	l.end = m.endLocked()
+	// The peer must not see a stream open before the end of the one that has made
+	// room for it.
+	m.urgent.heads = l.end
 	return nil
 }
 

@@ -63,9 +63,11 @@ type Reader struct {
 	left uint64
 
 	// For who watches the transport from another goroutine, in nanoseconds since
-	// 1970; 0 means never.
+	// epoch, which a step of the clock does not touch; 0 means never.
+	epoch        time.Time
 	lastRead     atomic.Int64
 	partialSince atomic.Int64 // while a frame has come in part
+	reading      atomic.Bool  // the transport's Read is in progress
 	onPartial    func()
 
 	partial      bool   // partialSince is set
@@ -79,7 +81,7 @@ func NewReader(r io.Reader) *Reader { return NewReaderWithOptions(r, ReaderOptio
 
 // NewReaderWithOptions returns a Reader.
 func NewReaderWithOptions(r io.Reader, opts ReaderOptions) *Reader {
-	return &Reader{r: r, opts: opts, id: ID{Stream: 1, Message: 1}}
+	return &Reader{r: r, opts: opts, id: ID{Stream: 1, Message: 1}, epoch: time.Now()}
 }
 
 // Buffered returns the number of bytes that were read from the transport and
@@ -92,23 +94,30 @@ func (r *Reader) Remaining() uint64 { return r.left }
 
 // LastRead returns when bytes last came from the transport; the zero time if none
 // have. It may be called from any goroutine, like Partial.
-func (r *Reader) LastRead() time.Time { return timeOf(r.lastRead.Load()) }
+func (r *Reader) LastRead() time.Time { return r.timeOf(r.lastRead.Load()) }
+
+// Reading reports whether the transport is being read from, and not what has come
+// being handled. It may be called from any goroutine.
+func (r *Reader) Reading() bool { return r.reading.Load() }
 
 // Partial returns since when a frame is waited for that has come in part, and the
 // zero time if none is. Each 64 KiB of a frame count as one of their own, so that
 // a large frame on a slow link is told from one that never comes.
-func (r *Reader) Partial() time.Time { return timeOf(r.partialSince.Load()) }
+func (r *Reader) Partial() time.Time { return r.timeOf(r.partialSince.Load()) }
 
 // OnPartial makes the reader call f, which must not block, when it begins to wait
 // for the rest of a frame. It must be set before the first read.
 func (r *Reader) OnPartial(f func()) { r.onPartial = f }
 
-func timeOf(nanoseconds int64) time.Time {
+func (r *Reader) timeOf(nanoseconds int64) time.Time {
 	if nanoseconds == 0 {
 		return time.Time{}
 	}
-	return time.Unix(0, nanoseconds)
+	return r.epoch.Add(time.Duration(nanoseconds))
 }
+
+// sinceEpoch is the time now; never 0.
+func (r *Reader) sinceEpoch() int64 { return max(int64(time.Since(r.epoch)), 1) }
 
 // waitPartial notes that the rest of a frame is waited for.
 func (r *Reader) waitPartial() {
@@ -116,7 +125,7 @@ func (r *Reader) waitPartial() {
 		return
 	}
 	r.partial, r.partialBytes = true, 0
-	r.partialSince.Store(time.Now().UnixNano())
+	r.partialSince.Store(r.sinceEpoch())
 	r.onPartial()
 }
 
@@ -200,13 +209,15 @@ func (r *Reader) fill(need int) error {
 		if r.err != nil {
 			return r.readError()
 		}
+		r.reading.Store(true)
 		n, err := r.r.Read(r.buf[r.end:])
+		r.reading.Store(false)
 		if n < 0 || n > len(r.buf)-r.end {
 			return drpc.InternalError.New("transport returned %d from a read of %d bytes", n, len(r.buf)-r.end)
 		}
 		r.err = err // returned once the bytes that came with it are used up
 		if n > 0 {
-			r.lastRead.Store(time.Now().UnixNano())
+			r.lastRead.Store(r.sinceEpoch())
 			r.end += n
 			r.grow = r.end == len(r.buf)
 			return nil

@@ -50,10 +50,15 @@ func (h *history) checkPromise(e *end, server bool) {
 		}
 		grown += own
 	}
-	if server {
-		for _, talk := range h.talks {
+	for _, talk := range h.talks {
+		if server {
 			early += talk.client.log.earlyCredit()
+		} else {
+			early += talk.server.log.earlyCredit()
 		}
+	}
+	if window, _ := e.man.Windows(); window == 0 {
+		return // what is held without credit is charged
 	}
 	// What was sent before credit was in force is charged too.
 	if used < grown || used > grown+early {

@@ -248,7 +248,7 @@ func (t *talk) check() {
 		case c == eof, c == lost && lossy:
 			continue
 		case c == refused && t.h.plan.finish.what == shutdown && !t.handled.Load(),
-			t.maybeTooMany(c), t.maybeUntold(c), t.maybeTooSlow(c):
+			t.maybeTooMany(c), t.maybeUntold(c), t.maybeTooSlow(c), t.uncredited():
 			continue
 		}
 		ok := slices.ContainsFunc(acted, func(e ender) bool { return c == outcomes[e][k] })
@@ -265,12 +265,20 @@ func (t *talk) check() {
 }
 
 // maybeTooMany reports whether the server may have refused the stream because too
-// many were open. A client that does not know of the limit yet opens more; and where
-// it has ended a stream and opens the next one, the Invoke may overtake what is still
-// queued on the old one, its end included.
+// many were open: a client that does not know of the limit yet opens more.
 func (t *talk) maybeTooMany(c class) bool {
-	return c == large && !t.handled.Load() &&
-		(t.h.plan.client.Multiplex == drpcmanager.MultiplexAlways || len(t.h.talks) > t.h.plan.server.Limits.Streams)
+	return c == large && !t.handled.Load() && t.h.plan.client.Multiplex == drpcmanager.MultiplexAlways
+}
+
+// uncredited reports whether a side has ended the stream because of what has come on
+// it before there was credit: budgets are small here.
+func (t *talk) uncredited() bool {
+	for _, x := range []*side{&t.client, &t.server} {
+		if x.outcome != nil && strings.Contains(x.outcome.Error(), "without flow control") {
+			return true
+		}
+	}
+	return false
 }
 
 // maybeUntold reports whether the server may have been shut down without a word: a
