@@ -274,10 +274,9 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 
 // refusalLocked returns why no stream can be opened, or nil.
 func (m *Manager) refusalLocked() error {
-	var lost *LostError
 	switch {
-	case (m.drain.own || m.drain.peer) && errors.As(m.err, &lost):
-		return m.lost(fmt.Errorf("%w: %w", lost.Cause, drpcstream.ErrRefused)) // as just before the end
+	case m.err != nil && (m.drain.own || m.drain.peer):
+		return m.lostDraining(m.err)
 	case m.err != nil:
 		return m.err
 	case m.closing:
@@ -288,6 +287,16 @@ func (m *Manager) refusalLocked() error {
 		return errRefused("the peer takes no more calls")
 	}
 	return nil
+}
+
+// lostDraining makes the error of a call on a connection that took no more calls
+// before it ended: it is refused, as just before the end.
+func (m *Manager) lostDraining(err error) error {
+	var lost *LostError
+	if !errors.As(err, &lost) {
+		return err
+	}
+	return m.lost(fmt.Errorf("%w: %w", lost.Cause, drpcstream.ErrRefused))
 }
 
 // stream returns the live stream of this id, or nil.

@@ -52,5 +52,6 @@ func Release(buf []byte) {
 	if class < minClass || class > maxClass || cap(buf) != 1<<class {
 		return
 	}
-	classes[class].Put(&buf)
+	shared := buf // buf itself would be moved to the heap also where it is not shared
+	classes[class].Put(&shared)
 }
