@@ -28,6 +28,22 @@ race: ## run all tests under the race detector, with 1, 2 and 8 processors
 interop: ## run the tests with storj.io/drpc as the peer
 	go test -race -count=1 ./interop ./examples/...
 
+.PHONY: simulate
+simulate: ## run 10,000 histories of two ends over a simulated link
+	go test -count=1 ./internal/simulation -sim.seeds=10000
+
+.PHONY: faults
+faults: ## run 10,000 connections through a proxy that breaks them
+	go test -count=1 ./faults -faults.n=10000
+
+.PHONY: hostile
+hostile: ## play every abuse against a server, and print what happened
+	go test -count=1 -v -run TestHonest ./hostile
+
+.PHONY: fairness
+fairness: ## measure small calls beside bulk, for braid and grpc-go
+	go run ./bench/cmd/fairness
+
 .PHONY: fuzz
 fuzz: ## run each fuzz target for FUZZTIME (10s)
 	@./scripts/fuzz.sh $(FUZZTIME)
