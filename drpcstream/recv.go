@@ -193,14 +193,7 @@ func (s *Stream) take(in Arrival) error {
 	}
 	switch {
 	case err == drpcwire.ErrTooLarge: //nolint:errorlint // returned as it is
-		s.asm = drpcwire.Assembler{} // frees what was gathered
-		s.cfg.Budget.Add(Totals{Late: cost})
-		if in.Kind == drpcwire.KindMessage {
-			err = drpcwire.Exhausted("received message exceeds the limit of %d bytes", s.cfg.Limit)
-		} else {
-			err = drpcwire.Exhausted("received %v exceeds the limit of %d bytes", in.Kind, s.sizeLimit(in.Kind))
-		}
-		s.fail(err)
+		s.failLarge(in.Kind, cost)
 		return nil
 	case err != nil:
 		return err
@@ -229,6 +222,17 @@ func (s *Stream) take(in Arrival) error {
 func (s *Stream) failFull(cost int64) {
 	s.cfg.Budget.Add(Totals{Late: cost})
 	s.fail(drpcwire.Exhausted("too much has come without flow control and is not received"))
+}
+
+// failLarge ends the stream because of a packet that is larger than is accepted.
+func (s *Stream) failLarge(kind drpcwire.Kind, cost int64) {
+	s.asm = drpcwire.Assembler{} // frees what was gathered
+	s.cfg.Budget.Add(Totals{Late: cost})
+	what := "message"
+	if kind != drpcwire.KindMessage {
+		what = kind.String()
+	}
+	s.fail(drpcwire.Exhausted("received %s exceeds the limit of %d bytes", what, s.sizeLimit(kind)))
 }
 
 // comesToNothing reports whether a packet of this kind is not kept while it comes: a
