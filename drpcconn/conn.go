@@ -66,6 +66,9 @@ func (c *Conn) Unblocked() <-chan struct{} { return c.man.Unblocked() }
 // Streams returns the number of calls that are open.
 func (c *Conn) Streams() int { return c.man.Streams() }
 
+// Gauges returns what is going on on the connection, for metrics.
+func (c *Conn) Gauges() drpcmanager.Gauges { return c.man.Gauges() }
+
 // Close ends the connection. Calls in progress get a drpcmanager.LostError. What
 // they have sent before is still written if the peer reads. It returns the error
 // of closing the transport.

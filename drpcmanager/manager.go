@@ -463,10 +463,3 @@ func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64, continued bool) er
 		return m.refuseStream(fr, more)
 	}
 }
-
-// Flow returns what the connection's windows have grown by, in bytes, and what has
-// become of all credit on its streams that are finished. It is for those who look
-// for a leak.
-func (m *Manager) Flow() (grown int64, totals drpcstream.Totals) {
-	return m.budget.Used(), m.budget.Totals()
-}

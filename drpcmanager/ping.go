@@ -98,6 +98,13 @@ func (p *pinger) measured() time.Duration {
 	return p.roundTrip
 }
 
+// last returns the round trip as it was measured last.
+func (p *pinger) last() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.roundTrip
+}
+
 // look is called by the timer. Whatever has come from the transport is a sign of
 // life, and so is that a write which was blocked has got on.
 func (p *pinger) look() {

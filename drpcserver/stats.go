@@ -3,6 +3,8 @@ package drpcserver
 import (
 	"storj.io/drpc"
 	"storj.io/drpc/drpcstats"
+
+	"braid/drpcmanager"
 )
 
 // maxStats bounds the names that are counted where the handler cannot tell which
@@ -35,6 +37,21 @@ func (s *Server) Stats() map[string]drpcstats.Stats {
 		stats[rpc] = counters.AtomicClone()
 	}
 	return stats
+}
+
+// Gauges returns how many connections are being served, and the sum of what is going
+// on on them, for metrics.
+func (s *Server) Gauges() (connections int, sum drpcmanager.Gauges) {
+	s.mu.Lock()
+	conns := make([]*drpcmanager.Manager, 0, len(s.conns))
+	for man := range s.conns {
+		conns = append(conns, man)
+	}
+	s.mu.Unlock()
+	for _, man := range conns {
+		sum.Add(man.Gauges())
+	}
+	return len(conns), sum
 }
 
 // counters returns the counters of an rpc; nil if it does not exist.

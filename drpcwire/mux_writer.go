@@ -291,3 +291,15 @@ func (m *MuxWriter) stopLocked(err error) {
 // Done is closed when the drain goroutine has returned: from then on the
 // transport is not written to.
 func (m *MuxWriter) Done() <-chan struct{} { return m.done }
+
+// Pending returns how many bytes were appended and are not yet given to the
+// transport; 0 once the writer has stopped.
+func (m *MuxWriter) Pending() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err != nil {
+		return 0
+	}
+	urgent := m.urgent.taken + uint64(len(m.urgent.buf)) - m.urgent.written
+	return int(m.endLocked() - m.written + urgent)
+}
