@@ -38,8 +38,8 @@ func (m *Manager) accept(id uint64, o opening) {
 
 	m.mu.Lock()
 	s.Accept(id, o.asm, o.deadline) // its end, by a deadline that has passed, waits for mu
-	ended, draining := m.err != nil, m.drain.own
-	if !ended && !draining {
+	ended, draining := m.err, m.drain.own
+	if ended == nil && !draining {
 		m.addLocked(s)
 		if id > m.lastTaken.Load() {
 			m.lastTaken.Store(id)
@@ -47,8 +47,8 @@ func (m *Manager) accept(id uint64, o opening) {
 	}
 	m.mu.Unlock()
 	switch {
-	case ended:
-		s.Lost(m.Err()) // nobody has seen the stream
+	case ended != nil:
+		s.Lost(ended) // nobody has seen the stream
 	case draining:
 		s.Lost(m.lost(ErrShutdown))
 		if m.accepted {
@@ -81,6 +81,7 @@ func (m *Manager) handOn() {
 // refuseDraining refuses a stream because this end takes no more.
 func (m *Manager) refuseDraining(id uint64) {
 	if m.known.Load() {
+		m.late.refused(m.ownWindow.Load())
 		_ = m.wr.WriteControl(refusal(id)) // an error ends the connection by itself
 		return
 	}

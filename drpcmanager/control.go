@@ -82,6 +82,26 @@ func (l *late) streamEnded(s *drpcstream.Stream, window int64) {
 	l.credit.Add(max(s.Outstanding(), window))
 }
 
+// refused makes allowance for a stream that was not opened: its sender may send until
+// it knows.
+func (l *late) refused(window int64) {
+	l.frames.Add(lateFrames)
+	l.credit.Add(window)
+}
+
+// take uses n of an allowance, if there are as many.
+func take(allowance *atomic.Int64, n int64) bool {
+	for {
+		left := allowance.Load()
+		if left < n {
+			return false
+		}
+		if allowance.CompareAndSwap(left, left-n) {
+			return true
+		}
+	}
+}
+
 // unsaidWindow is what a peer may send on a stream that was opened before it was
 // known, as soon as it knows this end.
 func (m *Manager) unsaidWindow() int64 {
@@ -95,22 +115,20 @@ func (m *Manager) unsaidWindow() int64 {
 // it is dropped. A peer without credit is not to blame for what it has sent.
 func (m *Manager) lateFrame(fr drpcwire.Frame, more uint64) error {
 	if fr.Kind != drpcwire.KindMessage {
-		if m.late.frames.Add(-1) < 0 {
-			m.late.frames.Store(0)
+		if !take(&m.late.frames, 1) {
 			return m.idleFrame(fr)
 		}
 		return nil
 	}
 	cost := int64(len(fr.Data)) + int64(more) + drpcwire.FrameCost
 	m.budget.Add(drpcstream.Totals{Late: cost})
-	if m.strict && m.ownWindow.Load() > 0 && m.late.credit.Add(-cost) < 0 {
-		m.late.credit.Store(0)
+	if m.strict && m.ownWindow.Load() > 0 && !take(&m.late.credit, cost) {
 		return m.idleFrame(fr)
 	}
 	return nil
 }
 
-// watchFrames is called by the reader when it begins to wait for the rest of a
+// watchFrame is called by the reader when it begins to wait for the rest of a
 // frame, and by the timer. The timer runs only while there is something to watch
 // for, and is not touched more often than once in FrameTimeout.
 func (m *Manager) watchFrame() {
@@ -142,6 +160,10 @@ func (m *Manager) lookAtFrame() {
 		since = m.rd.Partial() // it has begun between the two looks
 	}
 	timeout := m.opts.Limits.frame()
+	if !m.rd.Reading() { // what has come is still being handled: the peer is not to blame
+		m.armFrameWatch(timeout)
+		return
+	}
 	if left := timeout - time.Since(since); left > 0 {
 		m.armFrameWatch(left)
 		return

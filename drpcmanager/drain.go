@@ -27,7 +27,7 @@ type GoAwayError struct {
 }
 
 // Error implements error.
-func (e *GoAwayError) Error() string { return "the peer ends the connection: " + e.Text }
+func (e *GoAwayError) Error() string { return fmt.Sprintf("the peer ends the connection: %q", e.Text) }
 
 // drain is how far the connection is on its way to a planned end. It is guarded by
 // the manager's mu.
@@ -165,7 +165,16 @@ func (m *Manager) closeGently(ctx context.Context) error {
 		cause = m.drain.why
 	}
 	m.mu.Unlock()
-	_ = m.CloseNow(cause)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		_ = m.CloseNow(cause)
+	}()
+	select {
+	case <-closed:
+	case <-ctx.Done(): // all is written; it is the transport that takes long to close
+		<-m.term.Signal()
+	}
 	return nil
 }
 

@@ -119,16 +119,21 @@ func (f *flood) open(metadata []byte, rpc string) (id uint64) {
 	return id
 }
 
-// announce opens a stream and makes the client known.
-func (f *flood) announce() uint64 {
+// introduce opens a stream and makes the client known, who does not know of its
+// credit yet.
+func (f *flood) introduce() {
 	id := f.open(nil, "/first")
 	s := drpcwire.Settings{Version: 1, Window: 1 << 20, Flags: 0}
 	f.frame(drpcwire.KindSettings, id, 3, drpcwire.AppendSettings(nil, s), true)
 	f.settle()
-	s.Flags = drpcwire.FlagKnowsPeer
+}
+
+// announce is introduce, and the client knows of its credit.
+func (f *flood) announce() {
+	f.introduce()
+	s := drpcwire.Settings{Version: 1, Window: 1 << 20, Flags: drpcwire.FlagKnowsPeer}
 	f.frame(drpcwire.KindSettings, 0, 0, drpcwire.AppendSettings(nil, s), true)
 	f.settle()
-	return id
 }
 
 var zeros = make([]byte, 1<<20)
@@ -207,11 +212,19 @@ func (p profile) options() drpcmanager.Options {
 // call is what a call takes beside its messages.
 func (p profile) call() int { return 4<<10 + 2*p.metadata + 100*p.pairs + p.name }
 
-func (p profile) terms() terms {
+// uncredited is what may be held of a stream without credit before it is charged to
+// the budget.
+const uncredited = 64 << 10
+
+// terms are those of any peer.
+func (p profile) terms() terms { return p.termsFor(max(p.initial, uncredited)) }
+
+// termsFor are those of a peer that has this much of a window for each stream.
+func (p profile) termsFor(window int) terms {
 	call := p.call()
 	return terms{
-		live:    p.streams * (2*p.initial + 64<<10 + 128<<10 + call),
-		ended:   p.streams * (2*p.initial + 64<<10 + call),
+		live:    p.streams * (2*window + 64<<10 + 128<<10 + call),
+		ended:   p.streams * (2*window + 64<<10 + call),
 		growth:  2 * (p.budget + p.message),
 		opening: 2*(256<<10) + 16*(2*p.metadata+2*p.name),
 		reader:  64 << 10,
@@ -226,7 +239,7 @@ func TestAHostilePeerHoldsNoMoreThanTheFormula(t *testing.T) {
 		if name == "defaults" && testing.Short() {
 			continue
 		}
-		all := p.terms()
+		all := p.termsFor(p.initial) // which it keeps to
 		t.Logf("%s: at most %d MiB: %+v", name, all.sum()>>20, all)
 		calls, messages := p.streams*p.call(), p.streams*2*p.initial
 		for what, c := range map[string]struct {
@@ -272,6 +285,100 @@ func TestAHostilePeerHoldsNoMoreThanTheFormula(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestAPeerWithoutCreditHoldsNoMoreThanTheFormula: one that is not known, and one that
+// does not acknowledge that it knows its credit.
+func TestAPeerWithoutCreditHoldsNoMoreThanTheFormula(t *testing.T) {
+	for who, greet := range map[string]func(*flood){
+		"not known":        func(f *flood) { f.open(nil, "/first") },
+		"not acknowledged": (*flood).introduce,
+	} {
+		for name, p := range map[string]profile{"defaults": defaults, "small": small} {
+			if name == "defaults" && testing.Short() {
+				continue
+			}
+			all := p.terms()
+			calls, growth := p.streams*p.call(), 2*(p.budget+p.message)
+			for what, c := range map[string]struct {
+				bound int
+				least int // in percent of it, or the attack is none; all at once, by default only
+				do    func(f *flood)
+			}{
+				"unfinished messages": {calls + p.streams*2*max(p.initial, uncredited) + growth, 30, func(f *flood) { p.unfinished(f) }},
+				"queued messages":     {calls + p.streams*2*max(p.initial, uncredited) + growth, 40, func(f *flood) { p.overfill(f) }},
+				"all at once":         {all.sum(), 40, func(f *flood) { p.everythingWithoutCredit(f) }},
+			} {
+				t.Run(who+"/"+name+"/"+what, func(t *testing.T) {
+					opts := p.options()
+					opts.Limits.QueueTimeout = time.Millisecond
+					f := newFlood(t, opts, func(*drpcstream.Stream, string) {})
+					defer f.close()
+					if what != "all at once" {
+						f.listen()
+					}
+					greet(f)
+					c.do(f)
+					held, bound := f.held(), int64(c.bound)+128<<10
+					t.Logf("%9d KiB held of %9d (%d %%)", held>>10, bound>>10, 100*held/bound)
+					if held > bound {
+						t.Errorf("%d bytes are held, more than %d", held, bound)
+					}
+					if (name == "defaults" || what != "all at once") && held < bound/100*int64(c.least) {
+						t.Errorf("%d bytes are held, less than %d %% of %d", held, c.least, bound)
+					}
+				})
+			}
+		}
+	}
+}
+
+// unfinished has a message come on each stream that is never done: as much as is not
+// charged, then more than half of what there may be.
+func (p profile) unfinished(f *flood) {
+	ids := p.openAll(f)
+	for _, size := range []int{uncredited/2 + 1, p.message / 2} {
+		for _, id := range ids {
+			for n := size; n > 0; n -= 60 << 10 {
+				f.frame(drpcwire.KindMessage, id, 10, zeros[:min(n, 60<<10)], false)
+			}
+		}
+	}
+}
+
+// overfill queues messages on each stream: as many as are not charged, then more.
+func (p profile) overfill(f *flood) {
+	ids := p.openAll(f)
+	for _, id := range ids {
+		f.fill(id, uncredited, 2049)
+	}
+	for _, id := range ids {
+		for msg := uint64(1000); msg < 1010; msg++ {
+			f.frame(drpcwire.KindMessage, id, msg, zeros[:33<<10], true)
+		}
+	}
+}
+
+// everythingWithoutCredit does all of it that can be done at once.
+func (p profile) everythingWithoutCredit(f *flood) {
+	p.initial = uncredited
+	p.refuseMany(f)
+	large := 0
+	for left := p.budget + p.message; left > 0; left -= p.message / 2 {
+		id := f.open(nil, "/large")
+		for n := p.message/2 + 1 + uncredited; n > 0; n -= 60 << 10 {
+			f.frame(drpcwire.KindMessage, id, 10, zeros[:min(n, 60<<10)], false)
+		}
+		large++
+	}
+	p.endAll(f, p.streams-1-large)
+	name := strings.Repeat("n", p.name)
+	for range p.streams - 1 - large - 16 {
+		id := f.open(metadata(p.metadata, p.pairs), name)
+		f.fill(id, p.initial, 2049)
+		f.end(id, 64<<10, false)
+	}
+	p.open16(f)
 }
 
 // The table of docs/limits.md has the same numbers.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -157,6 +158,19 @@ func TestNegativeMeansNoLimit(t *testing.T) {
 		o.SendRaw(fr[50:])
 		o.lives()
 	})
+	bubble(t, "QueueTimeout", func(t *testing.T) {
+		q := newFullQueue(t, none(drpcmanager.Limits{QueueTimeout: -1}), func(*drpctest.Peer) {})
+		q.fill(4097, 0)
+		time.Sleep(1000 * time.Hour)
+		q.waits()
+		if _, err := q.acc.get(t, 1).RawRecv(); err != nil {
+			t.Error(err)
+		}
+		q.goesOn()
+		if q.acc.get(t, 1).IsTerminated() {
+			t.Error("the stream has ended")
+		}
+	})
 }
 
 // A window that is negative is none: the peer is told of none, and sends as it
@@ -183,6 +197,201 @@ func TestWithoutAWindowThereIsNoCredit(t *testing.T) {
 	})
 }
 
+// fullQueue is a server whose client does not keep to credit. Stream 3 is filled, and
+// stream 1 shows whether the reader goes on.
+type fullQueue struct {
+	*drpctest.Peer
+	t   *testing.T
+	man *drpcmanager.Manager
+	acc *accepted
+
+	heard atomic.Int64 // messages that have come on stream 1
+	asked int64        // as many have been looked for
+}
+
+// newFullQueue opens the streams; in between, the client announces itself or does not.
+func newFullQueue(t *testing.T, opts drpcmanager.Options, announce func(*drpctest.Peer)) *fullQueue {
+	t.Helper()
+	man, peer, acc := newServer(t, opts)
+	peer.Send(`s1 m1 Invoke "/other"`)
+	announce(peer)
+	peer.Send(`s3 m1 Invoke "/full"`)
+	synctest.Wait()
+	q := &fullQueue{Peer: peer, t: t, man: man, acc: acc}
+	go func() { // until the connection ends
+		for {
+			if _, err := q.acc.get(t, 0).RawRecv(); err != nil {
+				return
+			}
+			q.heard.Add(1)
+		}
+	}()
+	return q
+}
+
+// fill sends n messages of this size on stream 3, and one on stream 1.
+func (q *fullQueue) fill(n, size int) {
+	for msg := range n {
+		q.SendRaw(data(drpcwire.KindMessage, 3, uint64(5+msg), size, true))
+	}
+	q.Send(`s1 m900 Message "hello"`)
+}
+
+// waits checks that the reader does not go on, and that nobody is told anything.
+func (q *fullQueue) waits() {
+	q.t.Helper()
+	synctest.Wait()
+	q.ExpectNothing()
+	if q.heard.Load() != q.asked {
+		q.t.Error("the reader goes on")
+	}
+	if s := q.acc.get(q.t, 1); s.IsTerminated() {
+		q.t.Error("the stream has ended")
+	}
+}
+
+// goesOn checks that it does.
+func (q *fullQueue) goesOn() {
+	q.t.Helper()
+	synctest.Wait()
+	if q.asked++; q.heard.Load() != q.asked {
+		q.t.Errorf("the other stream got %d messages, want %d (%v)", q.heard.Load(), q.asked, q.man.Err())
+	}
+}
+
+// refused checks that stream 3, and nothing else, has ended because there is no room.
+func (q *fullQueue) refused() {
+	q.t.Helper()
+	const text = "drpc: too much has come without flow control and is not received"
+	got, _ := q.Next()
+	if !strings.HasPrefix(got, "s3 m") || !strings.HasSuffix(got, ` Error "\x00\x00\x00\x00\x00\x00\x00\b`+text+`"`) {
+		q.t.Errorf("the peer is told %s", got)
+	}
+	q.goesOn()
+	s := q.acc.get(q.t, 1)
+	for {
+		if _, err := s.RawRecv(); err != nil { // what is queued comes first
+			if !resourceExhausted(err) || !strings.Contains(err.Error(), strings.TrimPrefix(text, "drpc: ")) {
+				q.t.Errorf("the handler got %v", err)
+			}
+			return
+		}
+	}
+}
+
+// unused checks that the budget has got back all that it gave.
+func (q *fullQueue) unused() {
+	q.t.Helper()
+	if used, _ := q.man.Flow(); used != 0 || q.man.Err() != nil {
+		q.t.Errorf("%d bytes of the budget are in use (%v)", used, q.man.Err())
+	}
+}
+
+// announceOnly makes the client known that does not know of its credit yet.
+func announceOnly(peer *drpctest.Peer) {
+	peer.Send(`s1 m2 ` + settings)
+	peer.Next()
+}
+
+func TestAFullQueueHoldsUpItsConnectionForSoLong(t *testing.T) {
+	type opts = drpcmanager.Options
+	unknown := func(*drpctest.Peer) {}
+	budget := drpcmanager.Window{Budget: -1}
+	for name, c := range map[string]struct {
+		opts     opts
+		announce func(*drpctest.Peer)
+		n, size  int // messages that fill the queue
+		timeout  time.Duration
+	}{
+		"4,096 messages":         {opts{}, unknown, 4096, 0, 5 * time.Minute},
+		"1 MiB":                  {opts{}, unknown, 16, 64 << 10, 5 * time.Minute},
+		"a time of its own":      {opts{Limits: drpcmanager.Limits{QueueTimeout: time.Second}}, unknown, 4096, 0, time.Second},
+		"no budget":              {opts{Window: budget}, unknown, 64, 1<<10 - drpcwire.FrameCost, 5 * time.Minute},
+		"a known peer":           {opts{Window: budget}, announceOnly, 64, 1<<10 - drpcwire.FrameCost, 3 * time.Second},
+		"a known peer, no limit": {opts{Window: budget, Limits: drpcmanager.Limits{QueueTimeout: -1}}, announceOnly, 64, 1<<10 - drpcwire.FrameCost, 3 * time.Second},
+	} {
+		bubble(t, name, func(t *testing.T) {
+			q := newFullQueue(t, c.opts, c.announce)
+			q.fill(c.n, c.size)
+			q.goesOn()
+			q.ExpectNothing()
+			q.SendRaw(data(drpcwire.KindMessage, 3, 5000, c.size, true))
+			q.Send(`s1 m901 Message "hello"`)
+			time.Sleep(c.timeout - 1)
+			q.waits()
+			time.Sleep(1)
+			q.refused()
+			q.unused()
+		})
+	}
+}
+
+// largeMessage sends a message of n bytes on a stream, in frames of 64 KiB.
+func (q *fullQueue) largeMessage(stream, message uint64, n int) {
+	for ; n > 64<<10; n -= 64 << 10 {
+		q.SendRaw(data(drpcwire.KindMessage, stream, message, 64<<10, false))
+	}
+	q.SendRaw(data(drpcwire.KindMessage, stream, message, n, true))
+}
+
+// TestABudgetOfNothingTakesOneLargeMessageAtATime of a client without credit, whether
+// the handler waits for it or not.
+func TestABudgetOfNothingTakesOneLargeMessageAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newFullQueue(t, drpcmanager.Options{Window: drpcmanager.Window{Budget: -1}}, func(*drpctest.Peer) {})
+		q.Send(`s5 m1 Invoke "/large"`)
+		receive := func() {
+			t.Helper()
+			synctest.Wait()
+			if got, err := drpctest.Recv(q.acc.get(t, 2)); len(got) != 4<<20 || err != nil {
+				t.Fatalf("%d bytes, %v", len(got), err)
+			}
+		}
+		for msg := range uint64(3) {
+			q.largeMessage(5, 10+msg, 4<<20)
+			receive()
+		}
+		got := make(chan int)
+		go func() {
+			msg, _ := q.acc.get(t, 2).RawRecv()
+			got <- len(msg)
+		}()
+		synctest.Wait()
+		q.largeMessage(5, 20, 4<<20)
+		if n := <-got; n != 4<<20 {
+			t.Errorf("who waited got %d bytes", n)
+		}
+		q.largeMessage(5, 21, 4<<20)
+		q.largeMessage(3, 21, 4<<20) // while the other one exceeds the budget
+		q.Send(`s1 m900 Message "hello"`)
+		q.refused()
+		receive()
+		q.unused()
+	})
+}
+
+// TestAClientWithoutCreditMayBeFasterThanItsHandler: the handler takes a second for
+// each large message, and loses none.
+func TestAClientWithoutCreditMayBeFasterThanItsHandler(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newFullQueue(t, drpcmanager.Options{}, func(*drpctest.Peer) {})
+		const messages = 20
+		for msg := range uint64(messages) {
+			q.largeMessage(3, 10+msg, 4<<20)
+		}
+		q.Send(`s3 m1000 CloseSend`, `s1 m900 Message "hello"`)
+		s := q.acc.get(t, 1)
+		for msg := range messages {
+			time.Sleep(time.Second)
+			if got, err := drpctest.Recv(s); len(got) != 4<<20 || err != nil {
+				t.Fatalf("message %d: %d bytes, %v", msg, len(got), err)
+			}
+		}
+		q.goesOn()
+		q.unused()
+	})
+}
+
 // docs/limits.md states for every limit its default, and the test that goes over it.
 
 const limitsFile = "../docs/limits.md"
@@ -202,6 +411,9 @@ var inSource = map[string]string{
 	"pings too soon":                    `../drpcmanager/ping.go: maxStrikes = 3`,
 	"messages queued, without credit":   `../drpcstream/ring.go: ringMaxSlots = 4096`,
 	"bytes queued, without credit":      `../drpcstream/ring.go: ringMaxBytes = 1 << 20`,
+	"not charged, without credit":       `../drpcstream/inflow.go: const freeWithoutCredit = 64 << 10`,
+	"Limits.QueueTimeout":               `../drpcmanager/limits.go: or(l.QueueTimeout, 5*time.Minute`,
+	"the same, of a known peer":         `../drpcstream/wait.go: const knownPatience = 3 * time.Second`,
 	"queued for writing":                `../drpcwire/mux_writer.go: DefaultMaximumPending = 1 << 20`,
 	"queued for writing, of a stream":   `../drpcwire/mux_writer.go: DefaultMaximumPendingPerStream = 64 << 10`,
 	"ends and refusals not read":        `../drpcwire/mux_writer.go: overflowFactor = 8`,
@@ -283,7 +495,13 @@ func eval(expr string) int64 {
 	if a, b, ok := strings.Cut(expr, " - "); ok {
 		return eval(a) - eval(b)
 	}
-	if a, b, ok := strings.Cut(strings.ReplaceAll(expr, " ", ""), "<<"); ok {
+	expr = strings.ReplaceAll(expr, " ", "")
+	for unit, d := range map[string]time.Duration{"*time.Second": time.Second, "*time.Minute": time.Minute} {
+		if a, ok := strings.CutSuffix(expr, unit); ok {
+			return eval(a) * int64(d)
+		}
+	}
+	if a, b, ok := strings.Cut(expr, "<<"); ok {
 		return eval(a) << eval(b)
 	}
 	n, err := strconv.ParseInt(strings.ReplaceAll(expr, "_", ""), 10, 64)
@@ -293,7 +511,7 @@ func eval(expr string) int64 {
 	return n
 }
 
-// number reads "1,024", "64 KiB", "10 s", "2^31-1".
+// number reads "1,024", "64 KiB", "10 s", "5 min", "2^31-1".
 func number(cell string) int64 {
 	if base, ok := strings.CutPrefix(cell, "2^"); ok {
 		exp, minus, _ := strings.Cut(base, "-")
@@ -304,7 +522,7 @@ func number(cell string) int64 {
 	if err != nil {
 		return 0 // no default is; the caller tells
 	}
-	return n * map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "s": int64(time.Second)}[unit]
+	return n * map[string]int64{"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "s": int64(time.Second), "min": int64(time.Minute)}[unit]
 }
 
 // section returns the part of a document under a heading.

@@ -12,6 +12,10 @@ import (
 // ErrKeepalive is the cause of a LostError where the peer has not answered a ping.
 var ErrKeepalive = errors.New("the peer does not answer")
 
+// lostPing is how long an answer is waited for before the round trip is measured with
+// another ping.
+const lostPing = 6 * minPingInterval
+
 // pinger measures the round trip, and asks a silent peer for a sign of life. Its
 // lock is taken last of all but for the writer's.
 type pinger struct {
@@ -92,7 +96,9 @@ func (p *pinger) pong(data [drpcwire.PingLen]byte) bool {
 func (p *pinger) measured() time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := time.Now(); p.running && !p.pending && now.Sub(p.answered) >= minPingInterval {
+	now := time.Now()
+	lost := now.Sub(p.sentAt) >= lostPing // a peer need not answer all
+	if p.running && (!p.pending || lost) && now.Sub(p.answered) >= minPingInterval {
 		p.pingLocked(now)
 	}
 	return p.roundTrip

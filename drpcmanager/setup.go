@@ -154,10 +154,13 @@ func (m *Manager) addSetupFrame(fr drpcwire.Frame, more uint64) (o opening, ok b
 		return o, false, nil // the reader is still at what it has read
 	case fr.Kind != drpcwire.KindInvoke && fr.Kind != drpcwire.KindInvokeMetadata && fr.Kind != drpcwire.KindTimeout:
 		// Late, or the end of a stream that is still being opened.
-		if s != nil && fr.Kind != drpcwire.KindMessage && fr.Kind != drpcwire.KindCloseSend {
-			t.removeLocked(id)
-		} else if s == nil {
+		switch {
+		case s == nil:
 			err = m.strayFrame(fr, more)
+		case fr.Kind == drpcwire.KindMessage || fr.Kind == drpcwire.KindCloseSend:
+			err = m.idleFrame(fr) // nobody can send these before the Invoke is complete
+		default:
+			t.removeLocked(id)
 		}
 		return o, false, err
 	case s != nil:
@@ -217,6 +220,9 @@ func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uin
 	case drpcwire.KindInvoke:
 		limit = m.opts.Limits.methodName()
 	case drpcwire.KindTimeout:
+		if !s.deadline.IsZero() {
+			return o, false, m.idleFrame(fr)
+		}
 		return o, false, s.timeout(fr)
 	}
 	var pkt drpcwire.Packet
@@ -250,8 +256,7 @@ func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uin
 // refuse tells the peer why its stream was not opened. What it has sent on that before
 // it knows is no more its fault than on a stream that has ended.
 func (m *Manager) refuse(id uint64, err error) {
-	m.late.frames.Add(lateFrames)
-	m.late.credit.Add(m.ownWindow.Load())
+	m.late.refused(m.ownWindow.Load())
 	_ = m.wr.WriteControl(drpcwire.Frame{ // an error ends the connection by itself
 		ID:   drpcwire.ID{Stream: id, Message: 1},
 		Kind: drpcwire.KindError,

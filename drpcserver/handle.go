@@ -20,7 +20,10 @@ var errPanic = drpcerr.WithCode(errs.New("internal error: the handler panicked")
 
 // run handles one call. Whatever the handler does, the stream ends.
 func (s *Server) run(stream *drpcstream.Stream, rpc string) {
-	defer s.handlers.Add(-1)
+	if !s.places.take(stream) {
+		return
+	}
+	defer s.places.giveBack()
 	returned := false
 	defer func() {
 		if returned {

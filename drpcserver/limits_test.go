@@ -169,7 +169,7 @@ func TestCallsAboveTheLimitOfHandlersAreRefused(t *testing.T) {
 			running = append(running, stream)
 		}
 	}
-	for range 100 {
+	for range 2 { // each waits for a second first
 		for _, conn := range conns {
 			_, err := drpctest.Call(t.Context(), conn, "x")
 			if drpcerr.Code(err) != drpcwire.CodeResourceExhausted || !strings.Contains(err.Error(), "5 handlers are running") ||
@@ -232,6 +232,27 @@ func TestNoPlaceOfAHandlerIsLost(t *testing.T) {
 				}
 				if (err == nil) != (in == "x" || in == "all") {
 					t.Errorf("call %d, %s: %v", i, in, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A client knows of the end of its call a little before the handler has returned: the
+// next one waits for that moment, and is not refused.
+func TestAsManyCallsAsHandlersMayRunAreNeverRefused(t *testing.T) {
+	const limit = 4
+	server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}),
+		drpcserver.Options{MaximumHandlers: limit})
+	conn, _ := serveOne(t, t.Context(), server)
+	var wg sync.WaitGroup
+	for range limit {
+		wg.Go(func() {
+			for range 3000 {
+				if _, err := drpctest.Call(t.Context(), conn, "x"); err != nil {
+					t.Errorf("refused: %v", err)
+					return
 				}
 			}
 		})

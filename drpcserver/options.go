@@ -17,7 +17,8 @@ type Options struct {
 	MaximumConnections int
 
 	// MaximumHandlers is how many handlers run at once, on all connections
-	// together; a further call is refused with drpcwire.CodeResourceExhausted.
+	// together; a further call waits for a second, as many of them as handlers may
+	// run, and is then refused with drpcwire.CodeResourceExhausted.
 	// Zero means 65,536; negative means no limit but that of each connection
 	// (drpcmanager.Limits.Streams).
 	MaximumHandlers int

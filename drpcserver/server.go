@@ -18,21 +18,21 @@ import (
 	"storj.io/drpc/drpcstats"
 
 	"braid/drpcmanager"
-	"braid/drpcstream"
 )
 
 // Server serves calls through a handler, usually a *drpcmux.Mux. All methods
 // may be called concurrently.
 type Server struct {
-	opts     Options
-	handler  drpc.Handler
-	handlers atomic.Int64 // that run, on all connections
-	idle     atomic.Int64 // goroutines that wait for a call, on all connections
+	opts    Options
+	handler drpc.Handler
+	places  *places      // for handlers, on all connections
+	idle    atomic.Int64 // goroutines that wait for a call, on all connections
 
 	mu        sync.Mutex
 	stats     map[string]*drpcstats.Stats       // guarded by mu, like all below
 	conns     map[*drpcmanager.Manager]struct{} // that are being served
 	listeners map[net.Listener]struct{}         // on which Serve accepts
+	starting  int                               // connections that will be in conns
 	draining  bool                              // Shutdown was called
 	turnedOff throttle                          // connections above the limit
 }
@@ -45,6 +45,7 @@ func NewWithOptions(handler drpc.Handler, opts Options) *Server {
 	return &Server{
 		opts:      opts,
 		handler:   handler,
+		places:    newPlaces(opts.maximumHandlers()),
 		stats:     make(map[string]*drpcstats.Stats),
 		conns:     make(map[*drpcmanager.Manager]struct{}),
 		listeners: make(map[net.Listener]struct{}),
@@ -65,11 +66,7 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 	defer cache.Clear()
 
 	workers := newWorkers(s.run, &s.idle)
-	hooks := drpcmanager.Hooks{Handle: func(stream *drpcstream.Stream, rpc string) {
-		if s.claimHandler(stream) {
-			workers.start(stream, rpc)
-		}
-	}}
+	hooks := drpcmanager.Hooks{Handle: workers.start}
 	if s.opts.CollectStats {
 		hooks.Stats = s.counters
 	}
@@ -102,17 +99,36 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 
 // connect starts a connection, unless there are too many or none is wanted.
 func (s *Server) connect(ctx context.Context, tr drpc.Transport, hooks drpcmanager.Hooks) (*drpcmanager.Manager, error) {
+	if err := s.admit(); err != nil {
+		return nil, err
+	}
+	man := drpcmanager.NewServer(ctx, tr, s.opts.Manager, hooks) // which may end it at once
+	s.mu.Lock()
+	s.starting--
+	draining := s.draining
+	if !draining {
+		s.conns[man] = struct{}{}
+	}
+	s.mu.Unlock()
+	if draining {
+		_ = man.CloseNow(ErrShutdown) // Shutdown did not see it
+		return nil, ErrShutdown
+	}
+	return man, nil
+}
+
+// admit counts a connection that is about to start.
+func (s *Server) admit() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch limit := s.opts.maximumConnections(); {
 	case s.draining:
-		return nil, ErrShutdown
-	case len(s.conns) >= limit:
-		return nil, tooManyConnections{limit}
+		return ErrShutdown
+	case len(s.conns)+s.starting >= limit:
+		return tooManyConnections{limit}
 	}
-	man := drpcmanager.NewServer(ctx, tr, s.opts.Manager, hooks)
-	s.conns[man] = struct{}{}
-	return man, nil
+	s.starting++
+	return nil
 }
 
 func (s *Server) disconnect(man *drpcmanager.Manager) {

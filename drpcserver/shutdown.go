@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"braid/drpcmanager"
-	"braid/drpcstream"
 	"braid/drpcwire"
 )
 
@@ -76,19 +75,6 @@ func (s *Server) unlisten(lis net.Listener) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.listeners, lis)
-}
-
-// claimHandler counts a handler that is about to run. Where there are too many, it
-// refuses the call and reports false.
-func (s *Server) claimHandler(stream *drpcstream.Stream) bool {
-	limit := int64(s.opts.maximumHandlers())
-	if s.handlers.Add(1) <= limit {
-		return true
-	}
-	s.handlers.Add(-1)
-	_ = stream.Return(drpcwire.Exhausted( // an error means that the client is gone
-		"too many calls: %d handlers are running on the server; the call was not started", limit))
-	return false
 }
 
 // tooManyConnections is the error of a connection above the limit.

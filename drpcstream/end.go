@@ -106,6 +106,11 @@ func (s *Stream) sendClosedLocked() {
 	}
 }
 
+// crowdedText is the most bytes of an error's text that are sent while many ends of
+// streams are queued: when all handlers fail at once, with long texts, and the
+// transport is stuck for a moment, the peer is not to blame.
+const crowdedText = 1 << 10
+
 // tellLocked queues a last frame for the peer. It does not wait for room: each
 // stream has but a few of these. What was gathered goes before it if there is
 // room for that, and is dropped if not, or if the stream is canceled. An error
@@ -120,6 +125,9 @@ func (s *Stream) tellLocked(kind drpcwire.Kind, data []byte) error {
 		kind, data = drpcwire.KindClose, nil
 	}
 	s.dropHoldLocked()
+	if kind == drpcwire.KindError && s.cfg.Writer.Crowded() {
+		data = drpcwire.ShortenError(data, crowdedText)
+	}
 	fr := drpcwire.Frame{ID: s.nextIDLocked(), Kind: kind, Done: true, Data: data}
 	fr.Control = kind == drpcwire.KindCancel
 	s.stats.AddWritten(uint64(len(data)))
@@ -174,7 +182,7 @@ func (s *Stream) finishWith(kind drpcwire.Kind, data []byte, o outcome) error {
 func (s *Stream) CloseSend() error {
 	s.write.Lock()
 	defer s.unlockWrite()
-	if err := s.flush(); err != nil && s.Live() {
+	if err := s.flush(s.newWait()); err != nil && s.Live() {
 		return err
 	}
 	s.mu.Lock()
@@ -282,7 +290,7 @@ func (s *Stream) Return(err error) error {
 	// What the handler has gathered under ManualFlush is sent as a send would,
 	// unless something that the handler has left running is sending.
 	if s.holding.Load() && s.write.TryLock() {
-		_ = s.flush() // an error is the end of the stream
+		_ = s.flush(s.waitForever()) // an error is the end of the stream
 		s.unlockWrite()
 	}
 	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}

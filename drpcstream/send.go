@@ -62,7 +62,7 @@ func (s *Stream) RawWrite(kind drpcwire.Kind, data []byte) error {
 func (s *Stream) RawFlush() error {
 	s.write.Lock()
 	defer s.unlockWrite()
-	return s.flush()
+	return s.flush(s.newWait())
 }
 
 // flushForRecv sends what was gathered before the stream waits for an answer to
@@ -91,7 +91,7 @@ func (s *Stream) flushForRecv() {
 // been given the write lock. It ends when that was sent or the stream has ended.
 func (s *Stream) flushLater() {
 	defer s.unlockWrite()
-	_ = s.flush() // an error is the end of the stream, which the receive tells
+	_ = s.flush(s.waitForever()) // an error is the end of the stream, which the receive tells
 }
 
 // unlockWrite ends a send. If a receive has come meanwhile that waits for what is
@@ -130,7 +130,9 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	}
 	s.stats.AddWritten(written)
 	if s.holding.Load() && !s.gathering() {
-		return s.untilRoom(&wait, s.flushLocked)
+		// The message is with what was gathered, and will be sent: it does not
+		// fail any more but with the stream.
+		return s.flush(s.waitForever())
 	}
 	return nil
 }
@@ -142,11 +144,10 @@ func (s *Stream) gathering() bool {
 }
 
 // flush sends what was gathered, if anything; write is held.
-func (s *Stream) flush() error {
+func (s *Stream) flush(wait opWait) error {
 	if !s.holding.Load() {
 		return nil
 	}
-	wait := s.newWait()
 	defer wait.stop()
 	return s.untilRoom(&wait, s.flushLocked)
 }

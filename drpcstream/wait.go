@@ -54,6 +54,9 @@ func (s *Stream) newWait() opWait {
 	return opWait{s: s, timeout: time.Duration(s.sendTimeout.Load())}
 }
 
+// waitForever is newWait without the timeout.
+func (s *Stream) waitForever() opWait { return opWait{s: s} }
+
 // stop ends the timer.
 func (w *opWait) stop() {
 	if w.timer != nil {
@@ -128,11 +131,11 @@ func (w *opWait) forRoom(n int) error {
 // than are any use. It is called by the connection's reader.
 func (s *Stream) Credit(n uint64) (useless bool) {
 	s.mu.Lock()
+	overflow, useless := s.out.grant(n)
 	if s.sendErr != nil {
 		s.mu.Unlock()
-		return false // late: there is nothing to be sent
+		return useless // late: there is nothing to be sent
 	}
-	overflow, useless := s.out.grant(n)
 	if s.wantCredit {
 		s.wantCredit = false
 		s.credited <- struct{}{}
@@ -152,7 +155,9 @@ func (s *Stream) StartSending(peer int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if peer > 0 && !s.out.on {
-		s.flushPastBoundsLocked()
+		if s.out.spent > peer {
+			s.flushPastBoundsLocked()
+		}
 		s.out.start(peer)
 	}
 }
@@ -178,6 +183,7 @@ func (s *Stream) flushPastBoundsLocked() {
 func (s *Stream) StartReceiving(own int64) {
 	if own > 0 {
 		s.recv.startFlow(own)
+		s.cfg.Budget.passOn() // what was charged before may be more than is now
 	}
 }
 
@@ -220,14 +226,14 @@ func (s *Stream) grant(n int64) { s.cfg.Writer.Grant(&s.lane, s.id, uint64(n)) }
 // extendWindow implements flowOwner.
 func (s *Stream) extendWindow() bool { return s.recv.extend() }
 
-// knownPatience bounds the patience with a peer that is known: it expects its pings to
-// be answered, and to be able to write.
+// knownPatience bounds the patience with a peer that has credit, and has sent more than
+// that before it knew: it expects its pings to be answered, and to be able to write.
 const knownPatience = 3 * time.Second
 
 // patience implements flowOwner.
 func (s *Stream) patience() time.Duration {
 	patience := s.cfg.QueueTimeout
-	if s.cfg.Owner.PeerKnown() && (patience <= 0 || patience > knownPatience) {
+	if own, _ := s.cfg.Owner.Windows(); own > 0 && (patience <= 0 || patience > knownPatience) {
 		return knownPatience
 	}
 	return patience

@@ -43,6 +43,14 @@ func cutText(text string, limit int) string {
 	return text[:cut]
 }
 
+// ShortenError returns what MarshalError has encoded with at most limit bytes of text.
+func ShortenError(data []byte, limit int) []byte {
+	if len(data) <= 8+limit {
+		return data
+	}
+	return data[:8+len(cutText(string(data[8:]), limit))]
+}
+
 // UnmarshalError decodes what MarshalError encoded into an error with that text
 // and code. Data too short for a code gives an error that says so and holds
 // the data.

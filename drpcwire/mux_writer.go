@@ -292,6 +292,14 @@ func (m *MuxWriter) stopLocked(err error) {
 // transport is not written to.
 func (m *MuxWriter) Done() <-chan struct{} { return m.done }
 
+// Crowded reports whether as much is pending of frames that do not wait for the bound
+// as may be of those that do.
+func (m *MuxWriter) Crowded() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.control+m.urgent.control > m.max
+}
+
 // Pending returns how many bytes were appended and are not yet given to the
 // transport; 0 once the writer has stopped.
 func (m *MuxWriter) Pending() int {

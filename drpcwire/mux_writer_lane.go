@@ -74,6 +74,10 @@ func (m *MuxWriter) Wait(l *Lane, n int, stop <-chan struct{}) error {
 	if l.wake == nil {
 		l.wake = make(chan struct{}, 1)
 	}
+	select {
+	case <-l.wake: // of a reservation that was used up before its wake-up was noticed
+	default:
+	}
 	m.queue.push(l)
 	m.mu.Unlock()
 

@@ -70,6 +70,9 @@ type writeClock struct {
 func (m *MuxWriter) beginLocked() {
 	c := &m.clock
 	c.began = time.Now()
+	if c.began.Sub(c.second) >= time.Second { // what was fast then need not be now
+		m.out.piece = min(m.out.piece, m.maxPiece)
+	}
 	if m.timeout > 0 && !c.armed {
 		m.armLocked(m.timeout)
 	}

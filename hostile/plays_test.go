@@ -205,7 +205,9 @@ func floods() []play {
 		flood("T5 Cancel for no stream", "achieve nothing", frame(drpcwire.KindCancel, 1<<40, 1, "")),
 		flood("T5 Close for no stream", "achieve nothing", frame(drpcwire.KindClose, 1<<40, 1, "")),
 		flood("T5 Message for no stream", "achieve nothing", frame(drpcwire.KindMessage, 1<<40, 1, "x")),
-		flood("T5 Message for a finished stream", "achieve nothing", frame(drpcwire.KindMessage, 1, 9, "x")),
+		{name: "T5 Message for a finished stream", ends: "achieve nothing", may: "message id used again", held: 48, attack: func(a *attacker) {
+			a.known(func(c *raw) { c.flood(same(frame(drpcwire.KindMessage, 1, 9, "x"))) }) // live for a moment after its answer
+		}},
 		flood("T25 goaway", "achieve nothing", drpcwire.GoAwayFrame(drpcwire.GoAway{Last: 1, Text: "x"})),
 	}
 	unknown := func(control bool) func(buf []byte) []byte {

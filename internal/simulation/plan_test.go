@@ -209,6 +209,9 @@ func (p *plan) options(r picker, window int) drpcmanager.Options {
 	if r.in(2) {
 		o.Keepalive.Interval = 10*time.Second + r.upTo(20*time.Second)
 	}
+	// Without credit a stream that is not received from holds up its connection, and
+	// must not do so until that is taken for dead.
+	o.Limits.QueueTimeout = 3 * time.Second
 	if r.in(3) {
 		o.Limits.IdleFrames, o.Limits.IdleFramesPerSecond = 10+r.IntN(50), 1
 	}
