@@ -96,7 +96,8 @@ type Window struct {
 	// Initial is what a sender may have outstanding on a stream before its
 	// receiver's application takes any of it, in bytes. Default 64 KiB, at least
 	// 1 KiB. Negative means that this end offers no flow control, and then a
-	// stream that is not received from holds up its connection.
+	// stream that is not received from holds up its connection for
+	// Limits.QueueTimeout, or until the peer's keepalive gives it up.
 	Initial int
 
 	// Maximum is the most that a window grows to where the application keeps up

@@ -261,3 +261,38 @@ func TestADeadlineThatPassesWhileDrainingIsTheContexts(t *testing.T) {
 		}
 	})
 }
+
+// What a handler has gathered leaves with its return, whatever timeout its sends have.
+func TestASendTimeoutDoesNotCutWhatAHandlerHasGathered(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := drpctest.Pipe()
+		var s *drpcstream.Stream
+		man := drpcmanager.NewServer(t.Context(), a, drpcmanager.Options{},
+			drpcmanager.Hooks{Handle: func(stream *drpcstream.Stream, _ string) { s = stream }})
+		defer man.CloseNow(drpcmanager.ErrClosed)
+		peer := drpctest.NewPeer(t, b)
+		peer.Send(`s1 m1 Invoke "/rpc"`, `s1 m2 CloseSend`)
+		synctest.Wait()
+		a.Limit(0)
+		for range 2 { // one is being written, the other fills the queue
+			if err := drpctest.Send(s, strings.Repeat("x", 60<<10)); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		s.SetManualFlush(true)
+		s.SetSendTimeout(50 * time.Millisecond)
+		last := strings.Repeat("y", 10<<10)
+		if err := drpctest.Send(s, last); err != nil {
+			t.Fatal(err)
+		}
+		go func() { _ = s.Return(nil) }()
+		time.Sleep(time.Second)
+		a.Limit(-1)
+		for _, want := range []string{`s1 m1 Message "x`, `s1 m2 Message "x`, `s1 m3 Message "` + last + `"`, `s1 m4 CloseSend`} {
+			if got, _ := peer.Next(); !strings.HasPrefix(got, want) {
+				t.Fatalf("got %.60s, want %.60s", got, want)
+			}
+		}
+	})
+}

@@ -3,7 +3,6 @@ package hostile_test
 import (
 	"math"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,15 +19,6 @@ func scaled(n int) int {
 		return max(n/10, 1)
 	}
 	return n
-}
-
-// most is how many connections a process may have here, up to 9,000.
-func most() int {
-	var limit syscall.Rlimit
-	if syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit) != nil {
-		return 500
-	}
-	return int(min(limit.Cur/2, 9000))
 }
 
 // dribbles are connections that send a byte now and then (T19).
