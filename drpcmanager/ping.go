@@ -12,6 +12,10 @@ import (
 // ErrKeepalive is the cause of a LostError where the peer has not answered a ping.
 var ErrKeepalive = errors.New("the peer does not answer")
 
+// roundTripDrift is the part of itself by which the measured round trip may rise from
+// one ping to the next.
+const roundTripDrift = 16
+
 // lostPing is how long an answer is waited for before the round trip is measured with
 // another ping.
 const lostPing = 6 * minPingInterval
@@ -84,7 +88,9 @@ func (p *pinger) pong(data [drpcwire.PingLen]byte) bool {
 	if p.roundTrip == 0 || took < p.roundTrip {
 		p.roundTrip = max(took, 1)
 	} else {
-		p.roundTrip += (took - p.roundTrip) / 4 // a delay may pass, a longer path stays
+		// Much of it may be what is queued in front of a ping, by windows that are
+		// large already. A path that has become longer shows in time.
+		p.roundTrip = min(took, p.roundTrip+p.roundTrip/roundTripDrift)
 	}
 	return true
 }

@@ -164,12 +164,12 @@ const (
 	// minRoundTrip is what a round trip is taken for at least. On a fast link
 	// it is not the network that delays a grant but the scheduler and the
 	// garbage collector.
-	minRoundTrip = 2 * time.Millisecond
+	minRoundTrip = 50 * time.Microsecond
 
 	// growFactor: the window doubles if it is consumed in less than this many
 	// round trips, so it ends at two to four times what the link holds.
 	// shrinkFactor: it gives up half of its growth if it takes more than this many.
-	growFactor   = 4
+	growFactor   = 2
 	shrinkFactor = 256
 )
 
