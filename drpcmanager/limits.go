@@ -178,7 +178,7 @@ func (o Options) check(server bool) error {
 		return errOptions.New("a window of more than %d bytes", drpcwire.MaxCredit)
 	case w.Maximum != 0 && w.Maximum < w.initial():
 		return errOptions.New("Window.Maximum is %d, less than Window.Initial, %d", w.Maximum, w.initial())
-	case server && streams != math.MaxInt && w.initial() > 0 && streams > w.total()/w.initial():
+	case server && streams != math.MaxInt && w.Total >= 0 && w.initial() > 0 && streams > w.total()/w.initial():
 		return errOptions.New("Limits.Streams (%d) with a Window.Initial of %d could hold more than Window.Total (%d)",
 			streams, w.initial(), w.total())
 	case o.Keepalive.Interval > 0 && o.Keepalive.Interval < minPingInterval:

@@ -247,7 +247,7 @@ func runMix(t *testing.T, seed uint64, interleave time.Duration) {
 	rng := seeded(seed)
 	x.m = drpcwire.NewMuxWriter(writeFunc(func(p []byte) (int, error) {
 		if rng.IntN(2) == 0 { // the drain's own from here on
-			time.Sleep(time.Duration(rng.IntN(1 << rng.IntN(32))))
+			time.Sleep(time.Duration(rng.Int64N(1 << rng.IntN(32))))
 		}
 		return x.got.Write(p)
 	}), drpcwire.MuxWriterOptions{
