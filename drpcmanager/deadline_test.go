@@ -211,7 +211,7 @@ func TestTheHandlersContextEndsAtTheDeadlineOfTheCall(t *testing.T) {
 		if err := s.Context().Err(); err != nil {
 			t.Fatalf("it ended early: %v", err)
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		_, recvErr := drpctest.Recv(s)
 		for what, err := range map[string]error{

@@ -329,7 +329,7 @@ func TestAFullQueueHoldsUpItsConnectionForSoLong(t *testing.T) {
 			q.Send(`s1 m901 Message "hello"`)
 			time.Sleep(c.timeout - 1)
 			q.waits()
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			q.refused()
 			q.unused()
 		})

@@ -261,7 +261,7 @@ func TestTrafficOfAnyKindDefersThePing(t *testing.T) {
 				time.Sleep(30*time.Second - 1)
 				synctest.Wait()
 				peer.ExpectNothing()
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				synctest.Wait()
 				peer.Expect(`s0 m0 Ping "\x00\x00\x00\x00\x00\x00\x00\x02" ctl`)
 				time.Sleep(15*time.Second - 1)

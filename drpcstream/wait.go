@@ -170,10 +170,13 @@ func (s *Stream) flushPastBoundsLocked() {
 		return // an error means that the writer has stopped
 	}
 	var frames []drpcwire.Frame
-	for rest, fr, ok := s.hold, (drpcwire.Frame{}), true; len(rest) > 0 && ok; {
-		if rest, fr, ok, _ = drpcwire.ParseFrame(rest); ok {
-			frames = append(frames, fr)
+	for rest := s.hold; len(rest) > 0; {
+		var fr drpcwire.Frame
+		var ok bool
+		if rest, fr, ok, _ = drpcwire.ParseFrame(rest); !ok {
+			break // never: they were encoded here
 		}
+		frames = append(frames, fr)
 	}
 	_ = s.cfg.Writer.WriteEnd(&s.lane, frames...) // as above
 	s.dropHoldLocked()

@@ -34,7 +34,6 @@ type history struct {
 	running        atomic.Int64 // handlers
 	over           chan struct{}
 	wg             sync.WaitGroup // all that the application does
-	finished       chan struct{}  // closed when Shutdown or Close have returned; nil without
 
 	mu     sync.Mutex
 	tally  tally
