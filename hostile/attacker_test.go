@@ -125,6 +125,9 @@ func startAttacker(t *testing.T, o order) *child {
 	}
 	var complaints bytes.Buffer
 	cmd := exec.Command(self)
+	if *nice {
+		cmd = exec.Command("nice", "-n", "19", self)
+	}
 	// The race detector would wait for a second before the process ends.
 	cmd.Env = append(os.Environ(), variable+"="+string(text), "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = &complaints
