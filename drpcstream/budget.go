@@ -49,7 +49,7 @@ func (b *Budget) Used() int64 { return b.used.Load() }
 // credit. What a stream has received is either consumed or dropped in the end, and
 // what one end has sent the other has received, or it came late.
 type Totals struct {
-	Sent     int64 // spent by this end's senders
+	Sent     int64 // spent by this end's senders, also for what was gathered and never left
 	Received int64 // arrived while the stream was live
 	Consumed int64 // handed to the application
 	Dropped  int64 // thrown away with the stream, or abandoned by the sender
@@ -65,6 +65,9 @@ func (b *Budget) Totals() Totals {
 
 // Add adds to the totals.
 func (b *Budget) Add(t Totals) {
+	if t == (Totals{}) {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.totals.Sent += t.Sent

@@ -141,8 +141,9 @@ func (s *Stream) sizeLimit(kind drpcwire.Kind) int {
 
 // HandleFrame takes a frame of this stream from the wire. It is called by the
 // connection's reader only. Where credit is not in force it blocks while the queue
-// of the stream is full. An error means that the peer broke the protocol;
-// everything else that may be wrong with a frame ends at most this stream.
+// of the stream is full, for Config.QueueTimeout at most. An error means that the peer
+// broke the protocol; everything else that may be wrong with a frame ends at most this
+// stream.
 func (s *Stream) HandleFrame(in Arrival) error {
 	s.taking.Lock()
 	err := s.take(in)

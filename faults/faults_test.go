@@ -64,11 +64,11 @@ func TestEveryCallSucceedsExactlyOrFailsClearlyWhateverTheConnectionDoes(t *test
 	}
 	lanes.Wait()
 	for _, s := range []*listener{server, secured} {
-		if !eventually(func() bool { return s.open.Load() == 0 }) {
+		if !drpctest.Eventually(func() bool { return s.open.Load() == 0 }) {
 			t.Errorf("the server has %d connections whose clients are gone", s.open.Load())
 		}
 	}
-	if !eventually(func() bool { return svc.running.Load() == 0 }) {
+	if !drpctest.Eventually(func() bool { return svc.running.Load() == 0 }) {
 		t.Errorf("%d handlers are running without a connection", svc.running.Load())
 	}
 	w.summary(n)

@@ -150,7 +150,7 @@ func (w *world) dial(p plan, addr string) (net.Conn, error) {
 
 // close ends the history's connection, on which nothing is going on.
 func (w *world) close(p plan, conn *drpcconn.Conn) {
-	if !eventually(func() bool { return conn.Streams() == 0 }) {
+	if !drpctest.Eventually(func() bool { return conn.Streams() == 0 }) {
 		w.errorf(p, "%d streams are left after all calls have returned", conn.Streams())
 	}
 	defer w.watch(p, margin, "closing the connection")()

@@ -45,15 +45,3 @@ func histories(t *testing.T) (first uint64, n int) {
 // because the machine may be shared and the race detector on: what is looked for
 // are calls that hang, not slow ones.
 const margin = 10 * time.Second
-
-// eventually waits for a condition that nothing signals.
-func eventually(holds func() bool) bool {
-	for end := time.Now().Add(margin); ; time.Sleep(time.Millisecond) {
-		if holds() {
-			return true
-		}
-		if time.Now().After(end) {
-			return false
-		}
-	}
-}

@@ -16,15 +16,3 @@ func TestMain(m *testing.M) {
 // machine may be shared and the race detector on: what is looked for is what
 // hangs, not what is slow.
 const patience = 10 * time.Second
-
-// eventually waits for a condition that nothing signals.
-func eventually(holds func() bool) bool {
-	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		if holds() {
-			return true
-		}
-		if time.Now().After(end) {
-			return false
-		}
-	}
-}

@@ -95,7 +95,7 @@ func TestTwoEndsThatRefuseEachOthersInvokesDoNotHang(t *testing.T) {
 		t.Errorf("Close took %v", took)
 	}
 	wg.Wait()
-	if !eventually(func() bool { return tg.open.Load() == 0 }) {
+	if !drpctest.Eventually(func() bool { return tg.open.Load() == 0 }) {
 		t.Error("the server keeps the connection")
 	}
 }

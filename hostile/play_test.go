@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"braid/drpcserver"
+
+	"braid/internal/drpctest"
 )
 
 // periodFlag is how long an attack goes on, twice, or eight times that where it needs
@@ -53,7 +55,7 @@ type figures struct {
 func (p play) run(t *testing.T) {
 	tg := newTarget(t, p.server)
 	h := newHonest(t, tg)
-	if !eventually(func() bool { return h.calls.Load() > 100 }) {
+	if !drpctest.Eventually(func() bool { return h.calls.Load() > 100 }) {
 		t.Fatal("honest clients are not served without an attack")
 	}
 	enemy := startAttacker(t, order{Addr: tg.addr, Play: p.name, Short: short})
@@ -111,7 +113,7 @@ func (p play) measure(tg *target, h *honest, enemy *child, base int64) (f figure
 		}
 		f.rep = enemy.off()
 		// What it has left in the buffers of the network is still attacking.
-		eventually(func() bool { return tg.open.Load() == honestConns })
+		drpctest.Eventually(func() bool { return tg.open.Load() == honestConns })
 	}
 	// What must come of it has to come in the end, however little the time was.
 	for more := period; !p.hasCome(tg, f.rep) && more < patience; more *= 2 {
@@ -126,16 +128,16 @@ func (p play) measure(tg *target, h *honest, enemy *child, base int64) (f figure
 // checkRemains looks for what is left when the attacker is gone: nothing.
 func (p play) checkRemains(t *testing.T, tg *target, base int64, goroutines int, f figures) {
 	t.Helper()
-	if !eventually(func() bool { return tg.open.Load() == honestConns }) {
+	if !drpctest.Eventually(func() bool { return tg.open.Load() == honestConns }) {
 		t.Errorf("%d connections are left, want %d", tg.open.Load(), honestConns)
 	}
 	const idle = honestConns * 64 // that a connection keeps for calls to come
-	if !eventually(func() bool { return runtime.NumGoroutine() <= goroutines+idle }) {
+	if !drpctest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines+idle }) {
 		t.Errorf("%d goroutines are left, %d were there before:\n%s", runtime.NumGoroutine(), goroutines, stacks())
 	}
 	var after int64
 	slack := 8<<20 + f.goroutines<<10 // the runtime keeps something of each goroutine
-	if !eventually(func() bool { after = settled(); return after-base < slack }) {
+	if !drpctest.Eventually(func() bool { after = settled(); return after-base < slack }) {
 		t.Errorf("%d MiB are left", (after-base)>>20)
 	}
 }
@@ -144,7 +146,7 @@ func (p play) checkRemains(t *testing.T, tg *target, base int64, goroutines int,
 func (p play) checkHandlers(t *testing.T, v *victim) {
 	t.Helper()
 	most, running := 0, 0
-	ended := eventually(func() bool {
+	ended := drpctest.Eventually(func() bool {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		most, running = v.most, len(v.running)

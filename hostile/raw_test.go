@@ -324,7 +324,7 @@ func (c *raw) bye() {
 	c.mu.Lock()
 	short := c.short
 	c.mu.Unlock()
-	eventually(func() bool { return short || c.pending() == 0 || closed() })
+	drpctest.Eventually(func() bool { return short || c.pending() == 0 || closed() })
 	c.mu.Lock()
 	c.closing = true
 	cut, late := c.cut, len(c.asked)

@@ -26,10 +26,26 @@ func Main(m *testing.M) {
 // running code of this module. A goroutine that is about to end gets some time
 // to do so: nothing tells from outside that one has really gone.
 func Leaked() []string {
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		leaked := running()
-		if len(leaked) == 0 || time.Now().After(deadline) {
-			return leaked
+	var leaked []string
+	poll(5*time.Second, func() bool {
+		leaked = running()
+		return len(leaked) == 0
+	})
+	return leaked
+}
+
+// Eventually waits for a condition that nothing signals, and reports whether it came
+// to hold. It gives up after ten seconds: what is looked for is what hangs, not what
+// is slow.
+func Eventually(holds func() bool) bool { return poll(10*time.Second, holds) }
+
+func poll(patience time.Duration, holds func() bool) bool {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		if holds() {
+			return true
+		}
+		if time.Now().After(end) {
+			return false
 		}
 	}
 }
