@@ -13,12 +13,12 @@ import (
 
 // periodFlag is how long an attack goes on, twice, or eight times that where it needs
 // time to unfold.
+var periodFlag = flag.Duration("hostile.period", 120*time.Millisecond, "how long to attack, twice")
+
 // nice asks for an attacker that takes from the processor only what nobody else wants,
 // as one on another machine takes nothing of it: what is left is what its frames cost
 // the server.
 var nice = flag.Bool("hostile.nice", false, "run the attacker with the lowest priority (Unix)")
-
-var periodFlag = flag.Duration("hostile.period", 120*time.Millisecond, "how long to attack, twice")
 
 // play is an attack and what must come of it.
 type play struct {
