@@ -72,6 +72,7 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 	}
 	man, err := s.connect(drpccache.WithContext(ctx, cache), tr, hooks)
 	if err != nil {
+		workers.wait() // Shutdown may have come when the first call already had
 		_ = tr.Close() // that it was refused is the better error
 		return err
 	}

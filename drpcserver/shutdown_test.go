@@ -475,6 +475,94 @@ func TestShutdownAsServingBegins(t *testing.T) {
 	}
 }
 
+// slowListener accepts nothing, and takes its time to close.
+type slowListener struct {
+	net.Listener
+	serving chan struct{} // closed when Accept is called
+	closing chan struct{} // closed when Close is called
+	release chan struct{} // lets it return
+	once    sync.Once
+}
+
+func (l *slowListener) Accept() (net.Conn, error) {
+	close(l.serving)
+	<-l.release
+	return nil, net.ErrClosed
+}
+
+func (l *slowListener) Close() error {
+	l.once.Do(func() { close(l.closing) })
+	<-l.release
+	return l.Listener.Close()
+}
+
+// hooked is a connection that calls a function as it begins.
+type hooked struct {
+	*net.TCPConn
+	begin func()
+}
+
+func (c hooked) NetConn() net.Conn {
+	c.begin()
+	return c.TCPConn
+}
+
+// A connection that begins as Shutdown is called is too late to be served, and may be
+// too early to be seen by Shutdown. Its first call is handled all the same, if it is
+// there at once.
+func TestACallThatShutdownDidNotSeeLeavesNothing(t *testing.T) {
+	handled := make(chan struct{})
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), &drpctest.Service{
+		UnaryFn: func(_ context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+			close(handled)
+			return in, nil
+		},
+	}))
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := &slowListener{
+		Listener: lis,
+		serving:  make(chan struct{}), closing: make(chan struct{}), release: make(chan struct{}),
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := server.Serve(t.Context(), slow); err != nil && err != drpcserver.ErrShutdown {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	<-slow.serving
+	conn := drpcconn.New(drpctest.Dial(t, lis.Addr().String()))
+	defer conn.Close()
+	nc, err := lis.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() { _, _ = drpctest.Call(t.Context(), conn, "x") }) // answered or lost
+	wg.Go(func() {
+		<-handled
+		close(slow.release)
+	})
+	tr := hooked{nc.(*net.TCPConn), func() {
+		wg.Go(func() { _ = server.Shutdown(t.Context()) })
+		<-slow.closing
+	}}
+	if err := server.ServeOne(t.Context(), tr); err != drpcserver.ErrShutdown {
+		t.Errorf("ServeOne: %v", err)
+	}
+	wg.Wait()
+	if !drpctest.Eventually(func() bool { return !strings.Contains(stacks(), "drpcserver.(*workers).work(") }) {
+		t.Errorf("a goroutine waits for more calls:\n%s", stacks())
+	}
+}
+
+// stacks returns what all goroutines do.
+func stacks() string {
+	buf := make([]byte, 1<<20)
+	return string(buf[:runtime.Stack(buf, true)])
+}
+
 // Several at once, with contexts that end and that do not, and connections that come,
 // call and go.
 func TestShutdownManyTimesAtOnce(t *testing.T) {
