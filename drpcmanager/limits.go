@@ -165,6 +165,12 @@ const stockLinger = 250 * time.Millisecond
 // the kernel does not run dry while the drain is woken (docs/decisions.md).
 const maxUnsent = 64 << 10
 
+// loopbackUnread is the receive buffer, in bytes, of a connection within the machine.
+// The kernel would let it grow to megabytes, which small frames wait behind, where
+// there is no link whose delay would need them. Twice as much is enough for the rate,
+// half costs some of it (docs/decisions.md).
+const loopbackUnread = 384 << 10
+
 // errOptions is the class of what is wrong with options.
 var errOptions = errs.Class("invalid options")
 

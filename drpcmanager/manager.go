@@ -123,7 +123,7 @@ func start(m *Manager) *Manager {
 	m.readDone = make(chan struct{})
 	m.rd = drpcwire.NewReaderWithOptions(m.tr, m.opts.Reader)
 	m.rd.OnPartial(m.watchFrame)
-	limitUnsent(m.tr, maxUnsent)
+	boundSocket(m.tr)
 	m.wr = drpcwire.NewMuxWriter(m.tr, drpcwire.MuxWriterOptions{
 		WrapError:    m.lostTransport,
 		OnError:      m.writeFailed,

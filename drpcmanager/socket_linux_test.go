@@ -1,12 +1,13 @@
 package drpcmanager
 
 import (
+	"errors"
 	"net"
 	"syscall"
 	"testing"
 )
 
-func TestWhatTheKernelHoldsUnsentIsBounded(t *testing.T) {
+func TestWhatTheKernelQueuesIsBounded(t *testing.T) {
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -22,13 +23,20 @@ func TestWhatTheKernelHoldsUnsentIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got int
+	var unsent, unread int
 	if cerr := raw.Control(func(fd uintptr) {
-		got, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat)
+		var errs [2]error
+		unsent, errs[0] = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpNotSentLowat)
+		unread, errs[1] = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF)
+		err = errors.Join(errs[:]...)
 	}); cerr != nil || err != nil {
 		t.Fatal(cerr, err)
 	}
-	if got != maxUnsent {
-		t.Errorf("TCP_NOTSENT_LOWAT is %d, want %d", got, maxUnsent)
+	if unsent != maxUnsent {
+		t.Errorf("TCP_NOTSENT_LOWAT is %d, want %d", unsent, maxUnsent)
+	}
+	// Linux doubles what it is told, for its own needs, and has a bound of its own.
+	if unread > 2*loopbackUnread || unread < 128<<10 {
+		t.Errorf("SO_RCVBUF is %d, want %d", unread, 2*loopbackUnread)
 	}
 }

@@ -2,7 +2,7 @@
 
 package drpcmanager
 
-import "storj.io/drpc"
+import "net"
 
 // limitUnsent does nothing: how the kernel is told differs from system to system.
-func limitUnsent(drpc.Transport, int) {}
+func limitUnsent(*net.TCPConn, int) {}

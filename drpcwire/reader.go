@@ -2,6 +2,7 @@ package drpcwire
 
 import (
 	"io"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,12 @@ const (
 	// allocated for a declared length, so it only tells a peer that is out of
 	// step with us from one that sends something large.
 	maxFrameLength = 1 << 30
+
+	// yieldFrom is the size of a read, in bytes, after which the goroutines that it
+	// has woken come before the next one. As long as there is more to read, reading
+	// never parks by itself, and they would wait until the scheduler takes the
+	// processor from the reader, up to 10 ms.
+	yieldFrom = 4 << 10
 
 	// maxEmptyReads is how often a transport may return neither data nor error.
 	maxEmptyReads = 100
@@ -56,6 +63,7 @@ type Reader struct {
 	buf      []byte
 	pos, end int
 	grow     bool // the last read filled buf
+	got      int  // what the last read returned
 
 	// A frame larger than buf is returned in pieces: head is what they have in
 	// common, left the number of data bytes that were not returned yet.
@@ -205,6 +213,9 @@ func (r *Reader) fill(need int) error {
 		r.waitPartial()
 	}
 	r.makeRoom(need)
+	if r.got >= yieldFrom {
+		runtime.Gosched()
+	}
 	for i := 0; i < maxEmptyReads; i++ {
 		if r.err != nil {
 			return r.readError()
@@ -219,6 +230,7 @@ func (r *Reader) fill(need int) error {
 		if n > 0 {
 			r.lastRead.Store(r.sinceEpoch())
 			r.end += n
+			r.got = n
 			r.grow = r.end == len(r.buf)
 			return nil
 		}
