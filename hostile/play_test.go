@@ -20,6 +20,11 @@ var periodFlag = flag.Duration("hostile.period", 120*time.Millisecond, "how long
 // the server.
 var nice = flag.Bool("hostile.nice", false, "run the attacker with the lowest priority (Unix)")
 
+// rate makes honest clients what most of them are: busy with other things between calls.
+// Without it they want all of the processor that they get, so that whatever anyone else
+// takes of it is missed.
+var rate = flag.Int("hostile.rate", 2000, "calls a second that honest clients want to make, all together; 0: as many as they can")
+
 // play is an attack and what must come of it.
 type play struct {
 	name   string                    // hazard and what is done
@@ -42,7 +47,7 @@ type play struct {
 // figures are what was measured while an attack was played.
 type figures struct {
 	rep        report
-	without    float64 // honest calls a second before the attack, summed up over the rounds
+	without    float64 // honest calls a second before the attack, or due, summed up over the rounds
 	unfolding  float64 // while a long attack unfolds
 	with       float64 // during the attack
 	rounds     float64
@@ -102,7 +107,11 @@ func (p play) measure(tg *target, h *honest, enemy *child, base int64) (f figure
 	}
 	f.rounds = float64(rounds)
 	for range rounds {
-		f.without += h.during(period / 2)
+		if before := h.during(period / 2); *rate > 0 {
+			f.without += float64(*rate) // before may have what was late
+		} else {
+			f.without += before
+		}
 		enemy.on()
 		if p.long {
 			f.unfolding = h.during(period)

@@ -139,7 +139,7 @@ func (tg *target) panics() (n int) {
 type honest struct {
 	conns   []*drpcconn.Conn
 	calls   atomic.Int64
-	slowest atomic.Int64 // in nanoseconds
+	slowest atomic.Int64 // in nanoseconds, from when the call was due
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 	failed  atomic.Pointer[error]
@@ -147,7 +147,12 @@ type honest struct {
 
 const (
 	honestConns   = 2
-	honestCallers = 2 // for each
+	honestCallers = 2 // for each, without a rate
+	pacedCallers  = 8 // for each, with one
+
+	// lateness is how late a call may be made at a rate. What was due before that and
+	// had to wait for another call is not made at all.
+	lateness = 50 * time.Millisecond
 )
 
 // newHonest starts them.
@@ -156,23 +161,39 @@ func newHonest(t *testing.T, tg *target) *honest {
 	h := &honest{}
 	ctx, cancel := context.WithCancel(context.Background())
 	h.stop = cancel
+	callers, interval := honestCallers, time.Duration(0)
+	if *rate > 0 {
+		callers = pacedCallers
+		interval = time.Second * honestConns * pacedCallers / time.Duration(*rate)
+	}
 	for range honestConns {
 		conn := drpcconn.New(drpctest.Dial(t, tg.addr))
 		h.conns = append(h.conns, conn)
-		for range honestCallers {
-			h.wg.Go(func() { h.call(ctx, conn) })
+		for range callers {
+			h.wg.Go(func() { h.call(ctx, conn, interval) })
 		}
 	}
 	t.Cleanup(func() { h.end(t) })
 	return h
 }
 
-func (h *honest) call(ctx context.Context, conn *drpcconn.Conn) {
+// call makes a call when one is due: each interval, or as soon as the last one has
+// returned if that is zero.
+func (h *honest) call(ctx context.Context, conn *drpcconn.Conn, interval time.Duration) {
 	request := strings.Repeat("x", 64)
+	due := time.Now()
 	for ctx.Err() == nil {
-		begin := time.Now()
+		if now := time.Now(); interval == 0 {
+			due = now
+		} else {
+			due = due.Add(interval)
+			for now.Sub(due) > lateness {
+				due = due.Add(interval)
+			}
+			<-time.After(due.Sub(now))
+		}
 		got, err := drpctest.Call(context.Background(), conn, request)
-		if took := int64(time.Since(begin)); took > h.slowest.Load() {
+		if took := int64(time.Since(due)); took > h.slowest.Load() {
 			h.slowest.Store(took)
 		}
 		if err == nil && got != request {
