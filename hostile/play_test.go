@@ -50,6 +50,7 @@ type figures struct {
 	without    float64 // honest calls a second before the attack, or due, summed up over the rounds
 	unfolding  float64 // while a long attack unfolds
 	with       float64 // during the attack
+	unserved   bool    // under attack no honest call returned at all
 	rounds     float64
 	resting    int64 // bytes that a long attack makes the process hold, without garbage
 	most       int64 // bytes that were held at most, with garbage
@@ -86,9 +87,9 @@ func (p play) run(t *testing.T) {
 	}
 	// That honest clients are served, and no more: server, clients and attacker have two
 	// processors together, which the rest of the machine uses, too, and where the
-	// attacker makes calls, a thousand handlers of its compete with four honest callers.
-	if f.with+f.unfolding == 0 {
-		t.Errorf("honest clients made %.0f calls a second instead of %.0f", f.with/f.rounds, f.without/f.rounds)
+	// attacker makes calls, a thousand handlers of its compete with few honest callers.
+	if f.unserved {
+		t.Error("no honest call returned under attack")
 	}
 	if grown := (f.most - base) >> 20; grown > p.held {
 		t.Errorf("the process held %d MiB more, at most %d are expected", grown, p.held)
@@ -117,6 +118,7 @@ func (p play) measure(tg *target, h *honest, enemy *child, base int64) (f figure
 			f.unfolding = h.during(period)
 		}
 		f.with += h.during(period)
+		f.unserved = f.unserved || !h.served()
 		if p.long {
 			f.resting = settled() - base
 		}

@@ -229,6 +229,12 @@ func (h *honest) during(d time.Duration) float64 {
 	return float64(h.calls.Load()-calls) / time.Since(begin).Seconds()
 }
 
+// served waits for a call to return, and reports whether one has.
+func (h *honest) served() bool {
+	calls := h.calls.Load()
+	return drpctest.Eventually(func() bool { return h.calls.Load() > calls })
+}
+
 // memory returns what the heap and the stacks hold, in bytes, garbage included.
 func memory() int64 {
 	samples := []metrics.Sample{
