@@ -58,12 +58,18 @@ func (h *handlers) leave(s *drpcstream.Stream) bool {
 	return len(h.waiting) < before
 }
 
-// start starts the handler of a stream, or puts it in line.
+// startsPerTurn is how many handlers the reader starts before it lets others run. One
+// read may have a thousand calls, and those of other connections would have to wait
+// until the handlers of all of them had their turn.
+const startsPerTurn = 32
+
+// start starts the handler of a stream, or puts it in line. It is called by the reader.
 func (m *Manager) start(i invoke) {
 	m.mu.Lock()
 	now := m.handlers.add(i)
 	m.mu.Unlock()
 	if now {
+		m.started++
 		m.hooks.Handle(i.stream, i.rpc)
 	} else if i.stream.IsTerminated() {
 		m.leaveLine(i.stream)

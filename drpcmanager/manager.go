@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -49,6 +50,7 @@ type Manager struct {
 	held     *invoke  // server: the first Invoke, while it is held back
 	accepted bool     // server: there was a first Invoke
 	strict   bool     // the peer knows of its credit and must keep to it
+	started  int      // server: handlers since the reader has last yielded for them
 
 	idleFrames bucket     // frames that achieve nothing
 	pings      pingsTaken // pings of the peer
@@ -360,6 +362,10 @@ func (m *Manager) read() {
 		handled := err == nil
 		if handled {
 			err = m.handleFrame(fr, m.rd.Remaining(), continued)
+		}
+		if m.started >= startsPerTurn {
+			m.started = 0
+			runtime.Gosched()
 		}
 		if held {
 			m.handOn()
