@@ -167,8 +167,8 @@ const maxUnsent = 64 << 10
 
 // loopbackUnread is the receive buffer, in bytes, of a connection within the machine.
 // The kernel would let it grow to megabytes, which small frames wait behind, where
-// there is no link whose delay would need them. Twice as much is enough for the rate,
-// half costs some of it (docs/decisions.md).
+// there is no link whose delay would need them. Less costs some of the rate
+// (docs/decisions.md).
 const loopbackUnread = 384 << 10
 
 // errOptions is the class of what is wrong with options.

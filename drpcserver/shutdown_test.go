@@ -552,15 +552,9 @@ func TestACallThatShutdownDidNotSeeLeavesNothing(t *testing.T) {
 		t.Errorf("ServeOne: %v", err)
 	}
 	wg.Wait()
-	if !drpctest.Eventually(func() bool { return !strings.Contains(stacks(), "drpcserver.(*workers).work(") }) {
-		t.Errorf("a goroutine waits for more calls:\n%s", stacks())
+	if !drpctest.Eventually(func() bool { return !strings.Contains(drpctest.Stacks(), "drpcserver.(*workers).work(") }) {
+		t.Errorf("a goroutine waits for more calls:\n%s", drpctest.Stacks())
 	}
-}
-
-// stacks returns what all goroutines do.
-func stacks() string {
-	buf := make([]byte, 1<<20)
-	return string(buf[:runtime.Stack(buf, true)])
 }
 
 // Several at once, with contexts that end and that do not, and connections that come,

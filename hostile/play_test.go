@@ -144,7 +144,7 @@ func (p play) checkRemains(t *testing.T, tg *target, base int64, goroutines int,
 	}
 	const idle = honestConns * 64 // that a connection keeps for calls to come
 	if !drpctest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines+idle }) {
-		t.Errorf("%d goroutines are left, %d were there before:\n%s", runtime.NumGoroutine(), goroutines, stacks())
+		t.Errorf("%d goroutines are left, %d were there before:\n%s", runtime.NumGoroutine(), goroutines, drpctest.Stacks())
 	}
 	var after int64
 	slack := 8<<20 + f.goroutines<<10 // the runtime keeps something of each goroutine
@@ -169,12 +169,6 @@ func (p play) checkHandlers(t *testing.T, v *victim) {
 	if p.handlers > 0 && most > p.handlers {
 		t.Errorf("%d handlers of a connection ran at once, at most %d may", most, p.handlers)
 	}
-}
-
-// stacks returns what the goroutines do.
-func stacks() string {
-	buf := make([]byte, 1<<16)
-	return string(buf[:runtime.Stack(buf, true)])
 }
 
 // hasCome reports whether the attack has had the effects that it must have.

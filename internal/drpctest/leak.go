@@ -50,10 +50,14 @@ func poll(patience time.Duration, holds func() bool) bool {
 	}
 }
 
-func running() (stacks []string) {
+// Stacks returns what all goroutines do, the caller's first.
+func Stacks() string {
 	buf := make([]byte, 16<<20)
-	buf = buf[:runtime.Stack(buf, true)]
-	for i, stack := range strings.Split(string(buf), "\n\n") {
+	return string(buf[:runtime.Stack(buf, true)])
+}
+
+func running() (stacks []string) {
+	for i, stack := range strings.Split(Stacks(), "\n\n") {
 		if i > 0 && strings.Contains(stack, "braid/") { // the first is the caller
 			stacks = append(stacks, stack)
 		}
