@@ -1,7 +1,6 @@
 package drpcserver
 
 import (
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 
@@ -33,7 +32,7 @@ func (s *Server) run(stream *drpcstream.Stream, rpc string) {
 		// ends this goroutine once the stream is dealt with.
 		value := recover()
 		_ = stream.Return(errPanic) // an error means that the client is gone
-		s.log(errs.New("handler of %q did not return: panic: %v\n%s", rpc, value, debug.Stack()))
+		s.logPanic(rpc, value)
 	}()
 	err := s.handle(stream, rpc)
 	_ = stream.Return(err) // an error means that the client is gone

@@ -24,8 +24,10 @@ type Options struct {
 	MaximumHandlers int
 
 	// Log is called with what can be returned to nobody: errors of accepting,
-	// connections that end badly, and handlers that panic (with their stack).
-	// It may be called concurrently. Nil means that they are dropped.
+	// connections that end badly, and handlers that panic, with their stack. Of
+	// panics that come fast, and of connections above MaximumConnections, one a
+	// second is logged, with the number of those that it stands for. Log may be
+	// called concurrently. Nil means that all of it is dropped.
 	Log func(error)
 
 	// CollectStats makes the server count the bytes of each rpc; see Stats.
@@ -44,10 +46,4 @@ func or(value, otherwise int) int {
 		return math.MaxInt
 	}
 	return value
-}
-
-func (s *Server) log(err error) {
-	if s.opts.Log != nil {
-		s.opts.Log(err)
-	}
 }

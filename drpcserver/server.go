@@ -28,13 +28,14 @@ type Server struct {
 	places  *places      // for handlers, on all connections
 	idle    atomic.Int64 // goroutines that wait for a call, on all connections
 
-	mu        sync.Mutex
-	stats     map[string]*drpcstats.Stats       // guarded by mu, like all below
-	conns     map[*drpcmanager.Manager]struct{} // that are being served
-	listeners map[net.Listener]struct{}         // on which Serve accepts
-	starting  int                               // connections that will be in conns
-	draining  bool                              // Shutdown was called
-	turnedOff throttle                          // connections above the limit
+	mu         sync.Mutex
+	stats      map[string]*drpcstats.Stats       // guarded by mu, like all below
+	conns      map[*drpcmanager.Manager]struct{} // that are being served
+	listeners  map[net.Listener]struct{}         // on which Serve accepts
+	starting   int                               // connections that will be in conns
+	draining   bool                              // Shutdown was called
+	turnedAway throttle                          // connections above the limit
+	panicked   throttle                          // handlers
 }
 
 // New returns a Server with default options.
@@ -49,6 +50,7 @@ func NewWithOptions(handler drpc.Handler, opts Options) *Server {
 		stats:     make(map[string]*drpcstats.Stats),
 		conns:     make(map[*drpcmanager.Manager]struct{}),
 		listeners: make(map[net.Listener]struct{}),
+		panicked:  throttle{extra: panicBurst - 1},
 	}
 }
 
@@ -199,12 +201,7 @@ func (s *Server) serveAccepted(ctx context.Context, conn net.Conn) {
 		return
 	}
 	if errors.As(err, new(tooManyConnections)) {
-		s.mu.Lock()
-		n := s.turnedOff.add(time.Now())
-		s.mu.Unlock()
-		if n > 0 {
-			s.log(errs.New("%d connections turned away: %w", n, err))
-		}
+		s.logTurnedAway(err)
 		return
 	}
 	s.log(err)

@@ -93,6 +93,45 @@ func TestAHandlerThatDoesNotReturnGivesInternalAndItsStackIsLogged(t *testing.T)
 	}
 }
 
+// A client that makes a handler panic in a loop fills neither the log nor the time of
+// the server; but every panic is counted.
+func TestOfManyPanicsFewAreLoggedAndAllCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var l logs
+		service := &drpctest.Service{UnaryFn: func(context.Context, *drpctest.Msg) (*drpctest.Msg, error) { panic("boom") }}
+		server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), service), drpcserver.Options{Log: l.log})
+		conn, _ := serveOne(t, t.Context(), server)
+		call := func(n int) {
+			for range n {
+				if _, err := drpctest.Call(t.Context(), conn, "x"); drpcerr.Code(err) != drpcwire.CodeInternal {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait() // the last is logged after its client has the answer
+		}
+		logged := func() int {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			return len(l.lines)
+		}
+		call(1000)
+		if n := logged(); n != 32 {
+			t.Errorf("%d of 1,000 panics in no time were logged, not 32", n)
+		}
+		time.Sleep(time.Second)
+		call(2)
+		if n, all := logged(), l.all(); n != 33 || !strings.Contains(all, "(and 968 before it, not logged)") {
+			t.Errorf("%d lines after a second, the last %.100s", n, all[strings.LastIndex(all, "handler of"):])
+		}
+		time.Sleep(time.Minute)
+		call(1)
+		if n, all := logged(), l.all(); n != 34 || !strings.Contains(all, "(and 1 before it, not logged)") {
+			t.Errorf("%d lines after a minute", n)
+		}
+		_ = conn.Close()
+	})
+}
+
 // What follows on a name that is not registered: an error, no handler, no
 // counters, whatever the name looks like (T15).
 func TestOnlyExactNamesReachHandlersAndCounters(t *testing.T) {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"sync"
-	"time"
 
 	"braid/drpcmanager"
 	"braid/drpcwire"
@@ -86,19 +85,3 @@ func (e tooManyConnections) Error() string {
 
 // Code returns drpcwire.CodeResourceExhausted.
 func (e tooManyConnections) Code() uint64 { return drpcwire.CodeResourceExhausted }
-
-// throttle lets one event pass each second, and counts those that it stands for.
-type throttle struct {
-	last time.Time
-	n    int
-}
-
-// add counts one more, and returns how many there are to be told of now, or zero.
-func (t *throttle) add(now time.Time) (n int) {
-	t.n++
-	if !t.last.IsZero() && now.Sub(t.last) < time.Second {
-		return 0
-	}
-	n, t.n, t.last = t.n, 0, now
-	return n
-}
