@@ -11,8 +11,8 @@ import (
 	"braid/internal/drpctest"
 )
 
-// periodFlag is how long an attack goes on, twice, or eight times that where it needs
-// time to unfold.
+// periodFlag is how long an attack goes on, twice. One that needs time to unfold is
+// given eight times that, and goes on for as long again, which is what is measured.
 var periodFlag = flag.Duration("hostile.period", 120*time.Millisecond, "how long to attack, twice")
 
 // nice asks for an attacker that takes from the processor only what nobody else wants,
@@ -102,7 +102,7 @@ func (p play) measure(tg *target, h *honest, enemy *child, base int64) (f figure
 	rounds, period := 2, *periodFlag
 	switch {
 	case p.long: // also with -short: it needs the time
-		rounds, period = 1, 4**periodFlag
+		rounds, period = 1, 8**periodFlag
 	case short:
 		rounds, period = 1, *periodFlag/2
 	}
