@@ -19,6 +19,7 @@ type Books struct {
 	Pending  int // bytes appended and not taken
 	Reserved int // bytes granted and not used
 	Starved  int // parked lanes that wait for total room
+	Few      int // those of them with few bytes
 	Queued   int // parked lanes
 	Storage  int // bytes of storage the writer holds; what is in flight is not counted
 }
@@ -31,6 +32,7 @@ func (m *MuxWriter) Books() Books {
 		Pending:  len(m.buf),
 		Reserved: m.reserved,
 		Starved:  m.starved,
+		Few:      m.starvedFew,
 		Storage:  cap(m.buf) + cap(m.spare),
 	}
 	for l := m.queue.front(); l != nil; l = m.queue.after(l) {

@@ -33,6 +33,11 @@ const (
 	overtakeFrom = 64 << 10
 	maxUrgent    = 4 << 10
 
+	// keptForFew bytes of the total bound, or an eighth of it where that is less, are
+	// for such frames only: who sends little does not stand in line for room with
+	// those who send much.
+	keptForFew = 64 << 10
+
 	// markEvery is about how far apart the places are at which frames can be put
 	// in between those of a batch.
 	markEvery = 64 << 10
@@ -56,7 +61,8 @@ var ErrWriteTimeout = errors.New("write timeout: the transport takes no data")
 // MuxWriterOptions configures a MuxWriter. The zero value is ready to use.
 type MuxWriterOptions struct {
 	// MaximumPending is the most bytes, over all streams, that wait to be
-	// written. Zero or negative means DefaultMaximumPending.
+	// written. Zero or negative means DefaultMaximumPending. After Interleave a
+	// part of it, 64 KiB or an eighth, is for frames of up to 4 KiB.
 	MaximumPending int
 
 	// MaximumPendingPerStream is the same for one stream. Zero or negative
@@ -104,22 +110,23 @@ type MuxWriter struct {
 	stopped   chan struct{} // closed when err is set
 	drainCond sync.Cond     // the drain waits on it for work or err; uses mu
 
-	mu       sync.Mutex
-	buf      []byte        // pending: appended, not taken by the drain
-	marks    []int         // where frames begin in buf, markEvery bytes apart or more
-	control  int           // bytes in buf that did not wait for the bound
-	epoch    uint64        // counts how often the drain has taken buf
-	taken    uint64        // bytes of buf that were ever taken
-	written  uint64        // bytes of buf that were ever written
-	writing  bool          // the drain has taken something and not finished writing it
-	reserved int           // bytes granted to lanes that were woken and did not write yet
-	queue    laneQueue     // lanes parked in Wait, longest first
-	starved  int           // lanes in queue that are there for lack of total room
-	flushed  chan struct{} // closed after the next write; nil when nobody waits
-	err      error         // why nothing more is accepted
-	urgent   urgentQueue   // what overtakes buf
-	answers  answers       // what is not queued as bytes: window updates, ping, pong
-	clock    writeClock    // when Writes began and ended
+	mu         sync.Mutex
+	buf        []byte        // pending: appended, not taken by the drain
+	marks      []int         // where frames begin in buf, markEvery bytes apart or more
+	control    int           // bytes in buf that did not wait for the bound
+	epoch      uint64        // counts how often the drain has taken buf
+	taken      uint64        // bytes of buf that were ever taken
+	written    uint64        // bytes of buf that were ever written
+	writing    bool          // the drain has taken something and not finished writing it
+	reserved   int           // bytes granted to lanes that were woken and did not write yet
+	queue      laneQueue     // lanes parked in Wait, longest first
+	starved    int           // lanes in queue that are there for lack of total room
+	starvedFew int           // those of them that want to write few bytes
+	flushed    chan struct{} // closed after the next write; nil when nobody waits
+	err        error         // why nothing more is accepted
+	urgent     urgentQueue   // what overtakes buf
+	answers    answers       // what is not queued as bytes: window updates, ping, pong
+	clock      writeClock    // when Writes began and ended
 
 	// Owned by the drain.
 	out   outgoing // what was taken

@@ -14,6 +14,7 @@ type Lane struct {
 	granted    bool          // want bytes are reserved
 	queued     bool          // in the writer's queue
 	starved    bool          // queued for lack of total room
+	few        bool          // and for few bytes, when it was queued
 	wake       chan struct{} // capacity 1
 	next, prev *Lane
 }
@@ -32,10 +33,26 @@ func (m *MuxWriter) admitLocked(l *Lane, n int) error {
 		}
 		m.grantLocked() // it asked for less than it needs, and queues up again
 	}
-	if !m.laneFitsLocked(l, n) || m.starved > 0 || !m.totalFitsLocked(n) {
-		return ErrFull
+	if m.roomLocked(l, n) {
+		return nil
 	}
-	return nil
+	return ErrFull
+}
+
+// roomLocked says whether n more bytes of the lane fit, without passing anyone in line.
+// Few bytes stand in a line of their own: what is kept for them is not for the others.
+func (m *MuxWriter) roomLocked(l *Lane, n int) bool {
+	few, inLine := m.fewLocked(l, n), m.starved
+	if few {
+		inLine = m.starvedFew
+	}
+	return m.laneFitsLocked(l, n) && inLine == 0 && m.totalFitsLocked(n, few)
+}
+
+// fewLocked says whether n bytes of the lane are few and leave soon: ahead of what
+// fills the writer or, where the room is only promised to others, before they use it.
+func (m *MuxWriter) fewLocked(l *Lane, n int) bool {
+	return m.urgent.on && n <= maxUrgent && (m.endLocked()-m.written < overtakeFrom || m.overtakesLocked(l, n))
 }
 
 func (m *MuxWriter) laneFitsLocked(l *Lane, n int) bool {
@@ -46,9 +63,12 @@ func (m *MuxWriter) laneFitsLocked(l *Lane, n int) bool {
 	return pending == 0 || pending+n <= m.maxLane
 }
 
-func (m *MuxWriter) totalFitsLocked(n int) bool {
-	used := len(m.buf) + len(m.urgent.buf) + m.reserved
-	return used == 0 || used+n <= m.max
+func (m *MuxWriter) totalFitsLocked(n int, few bool) bool {
+	used, most := len(m.buf)+len(m.urgent.buf)+m.reserved, m.max
+	if m.urgent.on && !few {
+		most -= min(keptForFew, m.max/8)
+	}
+	return used == 0 || used+n <= most
 }
 
 // Wait parks until n bytes of the lane fit, and reserves them: the caller must
@@ -63,13 +83,12 @@ func (m *MuxWriter) Wait(l *Lane, n int, stop <-chan struct{}) error {
 		return m.err
 	}
 	l.want = n
+	if m.roomLocked(l, n) {
+		m.mu.Unlock()
+		return nil
+	}
 	if m.laneFitsLocked(l, n) {
-		if m.starved == 0 && m.totalFitsLocked(n) {
-			m.mu.Unlock()
-			return nil
-		}
-		l.starved = true
-		m.starved++
+		m.starveLocked(l)
 	}
 	if l.wake == nil {
 		l.wake = make(chan struct{}, 1)
@@ -115,14 +134,18 @@ func (m *MuxWriter) Forgo(l *Lane) {
 }
 
 // grantLocked wakes parked lanes in order, as many as there is room for. A lane
-// whose own bound is the reason is passed over: the next take frees it.
+// whose own bound is the reason is passed over: the next take frees it. One that waits
+// for total room is passed over by those with few bytes only.
 func (m *MuxWriter) grantLocked() {
+	full := false
 	for l := m.queue.front(); l != nil; {
-		next := m.queue.after(l)
+		next, few := m.queue.after(l), m.fewLocked(l, l.want)
 		switch {
-		case !m.laneFitsLocked(l, l.want):
-		case !m.totalFitsLocked(l.want):
-			return
+		case !m.laneFitsLocked(l, l.want), full && !few:
+		case !m.totalFitsLocked(l.want, few):
+			if full = true; few {
+				return
+			}
 		default:
 			m.dequeueLocked(l)
 			l.granted = true
@@ -139,6 +162,19 @@ func (m *MuxWriter) dequeueLocked(l *Lane) {
 		l.starved = false
 		m.starved--
 	}
+	if l.few {
+		l.few = false
+		m.starvedFew--
+	}
+}
+
+// starveLocked notes that the lane waits for total room.
+func (m *MuxWriter) starveLocked(l *Lane) {
+	l.starved = true
+	m.starved++
+	if l.few = m.fewLocked(l, l.want); l.few {
+		m.starvedFew++
+	}
 }
 
 // markStarvedLocked notes which of the parked lanes wait for total room now:
@@ -146,8 +182,7 @@ func (m *MuxWriter) dequeueLocked(l *Lane) {
 func (m *MuxWriter) markStarvedLocked() {
 	for l := m.queue.front(); l != nil; l = m.queue.after(l) {
 		if !l.starved && m.laneFitsLocked(l, l.want) {
-			l.starved = true
-			m.starved++
+			m.starveLocked(l)
 		}
 	}
 }

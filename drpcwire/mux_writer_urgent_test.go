@@ -359,6 +359,67 @@ func TestTheBoundsHoldOverBothQueues(t *testing.T) {
 	})
 }
 
+// Bulk leaves room for those who send little, and these do not stand in its line.
+func TestFewBytesDoNotWaitForRoomWithBulk(t *testing.T) {
+	const bound, kept, bulk = 512 << 10, 64 << 10, 32 << 10
+	bubble(t, drpcwire.MuxWriterOptions{MaximumPending: bound}, func(t *testing.T, m *drpcwire.MuxWriter, g *gate) {
+		m.Interleave()
+		stuck(t, m, g)
+		for range (bound - kept) / bulk {
+			assert.NoError(t, m.TryWriteEncoded(new(drpcwire.Lane), encoded(1, bulk)))
+		}
+		large := start(m, new(drpcwire.Lane), encoded(3, bulk))
+		assert.Equal(t, large.state(), "parked")
+		for range kept / 1024 {
+			assert.NoError(t, m.Wait(new(drpcwire.Lane), 1024, nil)) // there is room
+			assert.NoError(t, m.TryWriteEncoded(new(drpcwire.Lane), encoded(5, 1024)))
+		}
+		assert.Equal(t, m.UrgentBooks().Waited, bound)
+
+		// Over the bound they park, too, and then in a line of their own.
+		assert.Equal(t, m.TryWriteEncoded(new(drpcwire.Lane), encoded(7, minFrame)), drpcwire.ErrFull)
+		small := start(m, new(drpcwire.Lane), encoded(7, 1024))
+		assert.Equal(t, small.state(), "parked")
+		assert.Equal(t, m.TryOpen(new(drpcwire.Lane), nil, []drpcwire.Frame{message(9, 1, 0)}), drpcwire.ErrFull)
+		assert.Equal(t, m.Books().Starved, 2)
+		assert.Equal(t, m.Books().Few, 1)
+		g.let(nil)
+		assert.Equal(t, large.state(), sent)
+		assert.Equal(t, small.state(), sent)
+		g.letAll()
+		assert.Equal(t, m.Books().Few, 0)
+	})
+}
+
+// Room that is promised to bulk, which has not used it yet, keeps nobody with few bytes
+// waiting: whoever has it may not run for a while.
+func TestFewBytesDoNotWaitForBulkThatHasNotComeYet(t *testing.T) {
+	const bound, bulk = 512 << 10, 56 << 10
+	bubble(t, drpcwire.MuxWriterOptions{MaximumPending: bound}, func(t *testing.T, m *drpcwire.MuxWriter, g *gate) {
+		m.Interleave()
+		stuck(t, m, g)
+		for range 8 {
+			assert.NoError(t, m.TryWriteEncoded(new(drpcwire.Lane), encoded(1, bulk)))
+		}
+		var lanes [9]drpcwire.Lane
+		for i := range lanes {
+			go func() { assert.NoError(t, m.Wait(&lanes[i], bulk, nil)) }()
+		}
+		synctest.Wait()
+		assert.Equal(t, m.Books().Starved, 9)
+		var small drpcwire.Lane
+		g.let(nil) // the first batch is taken: eight have their room, and do not use it
+		assert.Equal(t, m.Books().Reserved, 8*bulk)
+		assert.Equal(t, m.Books().Pending, 0)
+		assert.Equal(t, m.TryWriteEncoded(new(drpcwire.Lane), encoded(3, bulk)), drpcwire.ErrFull)
+		assert.NoError(t, m.TryWriteEncoded(&small, encoded(5, 4000)))
+		for i := range lanes {
+			m.Forgo(&lanes[i])
+		}
+		g.letAll()
+	})
+}
+
 func TestTheBoundOfAStreamHoldsOverBothQueues(t *testing.T) {
 	opts := drpcwire.MuxWriterOptions{MaximumPending: roomy, MaximumPendingPerStream: 10_000}
 	bubble(t, opts, func(t *testing.T, m *drpcwire.MuxWriter, g *gate) {
