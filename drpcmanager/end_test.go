@@ -447,9 +447,13 @@ func TestACancelWakesAnOpenerThatWaitsForRoom(t *testing.T) {
 		}
 		synctest.Wait()
 		ctx, cancel := context.WithCancel(t.Context())
-		waiting := openAsync(t, man, ctx)
+		waiting := openAsync(t, man, ctx, make([]byte, 8<<10)...) // few bytes have room of their own
 		if done, err := waiting(); done {
 			t.Fatalf("a stream was opened beyond the bound: %v", err)
+		}
+		few := openAsync(t, man, t.Context())
+		if done, err := few(); !done || err != nil {
+			t.Errorf("a stream with few bytes was not opened: %v", err)
 		}
 		cancel()
 		if done, err := waiting(); !done || err != context.Canceled {
@@ -457,8 +461,8 @@ func TestACancelWakesAnOpenerThatWaitsForRoom(t *testing.T) {
 		}
 		own.Limit(-1)
 		wg.Wait()
-		if n := man.Streams(); n != 41 {
-			t.Errorf("%d streams are open, want 41", n)
+		if n := man.Streams(); n != 42 {
+			t.Errorf("%d streams are open, want 42", n)
 		}
 		open(t, man, t.Context(), "/rpc")
 	})

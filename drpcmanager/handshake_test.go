@@ -54,11 +54,11 @@ func TestAUnaryCallLeavesInOneWrite(t *testing.T) {
 }
 
 // openAsync opens a stream in a goroutine of its own and reports when it is open.
-func openAsync(t *testing.T, man *drpcmanager.Manager, ctx context.Context) (done func() (bool, error)) {
+func openAsync(t *testing.T, man *drpcmanager.Manager, ctx context.Context, metadata ...byte) (done func() (bool, error)) {
 	var opened bool
 	var err error
 	go func() {
-		_, err = man.NewClientStream(ctx, "/next", nil)
+		_, err = man.NewClientStream(ctx, "/next", metadata)
 		opened = true
 	}()
 	return func() (bool, error) {
