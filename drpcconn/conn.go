@@ -116,7 +116,10 @@ func (c *Conn) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, ou
 	if err != nil {
 		return err
 	}
-	defer func() { _ = stream.Close() }() // it never fails; also when enc panics
+	defer func() { // also when enc panics
+		_ = stream.Close() // it never fails
+		stream.Release()   // nobody else was given it
+	}()
 	err = stream.MsgRecv(out, enc)
 	if errors.Is(err, io.EOF) && ctx.Err() != nil {
 		return ctx.Err()

@@ -32,7 +32,7 @@ func (m *Manager) handleControl(fr drpcwire.Frame, more uint64, continued bool) 
 	case drpcwire.KindGoAway:
 		return m.handleGoAway(fr)
 	case drpcwire.KindTimeout:
-		if m.server && fr.ID.Stream != 0 && m.stream(fr.ID.Stream) == nil {
+		if m.server && fr.ID.Stream != 0 && m.addressed(fr.ID.Stream) == nil {
 			return m.setupFrame(fr, more)
 		}
 	}
@@ -45,7 +45,7 @@ func (m *Manager) handleCredit(fr drpcwire.Frame) error {
 	if !ok || fr.ID.Stream == 0 {
 		return m.idleFrame(fr)
 	}
-	s := m.stream(fr.ID.Stream)
+	s := m.addressed(fr.ID.Stream)
 	if s == nil {
 		return m.lateFrame(fr, 0)
 	}

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"storj.io/drpc/drpcerr"
@@ -230,14 +228,16 @@ func (m *Manager) handleGoAway(fr drpcwire.Frame) error {
 	var refused []*drpcstream.Stream
 	if !m.server {
 		m.turns.end()
-		refused = slices.Collect(maps.Values(m.streams))
-		refused = slices.DeleteFunc(refused, func(s *drpcstream.Stream) bool { return s.ID() <= g.Last })
+		refused = m.liveLocked()
 	}
 	m.draining.Set(nil)
 	m.checkIdleLocked()
 	m.mu.Unlock()
 	for _, s := range refused {
-		s.Refused()
+		if s.ID() > g.Last {
+			s.Refused()
+		}
 	}
+	release(refused)
 	return nil
 }

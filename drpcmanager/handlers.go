@@ -108,11 +108,9 @@ func (m *Manager) full(incomplete int) bool {
 		m.mu.Unlock()
 		return false
 	}
-	streams := make([]*drpcstream.Stream, 0, len(m.streams))
-	for _, s := range m.streams {
-		streams = append(streams, s)
-	}
+	streams := m.liveLocked()
 	m.mu.Unlock()
+	defer release(streams)
 	live := incomplete
 	for _, s := range streams {
 		if s.Live() {

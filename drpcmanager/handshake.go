@@ -1,8 +1,6 @@
 package drpcmanager
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"storj.io/drpc"
@@ -70,7 +68,7 @@ func (m *Manager) handleSettings(fr drpcwire.Frame, more uint64) error {
 		return err
 	}
 	if m.known.Load() {
-		m.setPeer(s)
+		release(m.setPeer(s))
 		if m.server && s.Flags&drpcwire.FlagKnowsPeer != 0 && !m.strict {
 			m.strict = true
 			return nil
@@ -95,6 +93,7 @@ func (m *Manager) handleSettings(fr drpcwire.Frame, more uint64) error {
 	for _, stream := range streams {
 		stream.StartReceiving(own)
 	}
+	release(streams)
 	m.pinger.start(!m.server)
 	m.mu.Lock()
 	m.sayGoAwayLocked()
@@ -110,7 +109,8 @@ func (m *Manager) acknowledge() {
 	_ = m.wr.WriteFirst(drpcwire.SettingsFrame(drpcwire.ID{}, drpcwire.AppendSettings(nil, s)))
 }
 
-// setPeer notes what the peer is, and returns the streams that are open.
+// setPeer notes what the peer is, and returns the streams that are open, to be
+// released.
 func (m *Manager) setPeer(s drpcwire.Settings) []*drpcstream.Stream {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -131,7 +131,7 @@ func (m *Manager) setPeer(s drpcwire.Settings) []*drpcstream.Stream {
 		}
 		m.turns.setLimit(limit)
 	}
-	return slices.Collect(maps.Values(m.streams))
+	return m.liveLocked()
 }
 
 // Windows implements drpcstream.Owner.
@@ -143,8 +143,12 @@ func (m *Manager) RoundTrip() time.Duration { return m.pinger.measured() }
 // answerSettings announces this end on the stream on which the peer did, or as
 // if on it where it has ended.
 func (m *Manager) answerSettings(stream uint64) {
-	if s := m.stream(stream); s != nil && s.Announce(m.announcement) {
-		return
+	if s := m.stream(stream); s != nil {
+		announced := s.Announce(m.announcement)
+		s.Release()
+		if announced {
+			return
+		}
 	}
 	// An error means that the writer has stopped; the connection ends by that.
 	_ = m.wr.WriteFirst(drpcwire.SettingsFrame(drpcwire.ID{Stream: stream, Message: 1}, m.announcement))

@@ -52,6 +52,9 @@ type Manager struct {
 	strict   bool     // the peer knows of its credit and must keep to it
 	started  int      // server: handlers since the reader has last yielded for them
 
+	current *drpcstream.Stream // which the last frame was for; held
+	names   map[string]string  // server: some of the method names that were called
+
 	idleFrames bucket     // frames that achieve nothing
 	pings      pingsTaken // pings of the peer
 
@@ -252,8 +255,9 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 		return func() {}
 	}
 	m.err = err
-	streams := slices.Collect(maps.Values(m.streams))
+	streams := m.liveLocked() // in place of the table
 	clear(m.streams)
+	release(streams)
 	m.turns.end()
 	m.handlers.waiting = nil
 	m.checkIdleLocked()
@@ -270,6 +274,7 @@ func (m *Manager) endLocked(err error) (unlocked func()) {
 		for _, s := range streams {
 			s.Lost(err)
 		}
+		release(streams)
 		m.ended.Set(m.tr.Close())
 	}
 }
@@ -301,15 +306,36 @@ func (m *Manager) lostDraining(err error) error {
 	return m.lost(fmt.Errorf("%w: %w", lost.Cause, drpcstream.ErrRefused))
 }
 
-// stream returns the live stream of this id, or nil.
+// stream returns the live stream of this id, to be released, or nil.
 func (m *Manager) stream(id uint64) *drpcstream.Stream {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.streams[id]
+	s := m.streams[id]
+	if s != nil {
+		s.Retain()
+	}
+	return s
+}
+
+// liveLocked returns all live streams, to be released.
+func (m *Manager) liveLocked() []*drpcstream.Stream {
+	streams := slices.Collect(maps.Values(m.streams))
+	for _, s := range streams {
+		s.Retain()
+	}
+	return streams
+}
+
+// release lets go of streams.
+func release(streams []*drpcstream.Stream) {
+	for _, s := range streams {
+		s.Release()
+	}
 }
 
 // addLocked makes a stream live.
 func (m *Manager) addLocked(s *drpcstream.Stream) {
+	s.Retain()
 	m.streams[s.ID()] = s
 	if m.idle != nil {
 		m.idle.Stop()
@@ -319,18 +345,21 @@ func (m *Manager) addLocked(s *drpcstream.Stream) {
 // StreamEnded implements drpcstream.Owner.
 func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 	m.mu.Lock()
-	waited := m.streamEndedLocked(s)
+	removed, waited := m.streamEndedLocked(s)
 	m.mu.Unlock()
 	if waited {
 		s.Cancel(context.Canceled) // nobody will ever receive what has come on it
 	}
+	if removed {
+		s.Release()
+	}
 }
 
-// streamEndedLocked takes a stream out, and reports whether it was in line for its
-// handler.
-func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (waited bool) {
+// streamEndedLocked takes a stream out of the table if it is there, and reports
+// whether it was in line for its handler.
+func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (removed, waited bool) {
 	if m.streams[s.ID()] != s {
-		return false // it was never opened, or its connection has ended
+		return false, false // it was never opened, or its connection has ended
 	}
 	delete(m.streams, s.ID())
 	m.late.streamEnded(s, m.unsaidWindow())
@@ -345,7 +374,7 @@ func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (waited bool) {
 		m.idledAt = time.Now()
 		m.idle.Reset(m.opts.InactivityTimeout)
 	}
-	return waited
+	return true, waited
 }
 
 // read is the reader. It blocks in the transport's Read and, while a peer
@@ -353,8 +382,10 @@ func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (waited bool) {
 // never waits for anything to be written, until it has read the last.
 func (m *Manager) read() {
 	defer close(m.readDone)
+	defer m.letGo()
 	for {
 		if m.rd.Buffered() == 0 {
+			m.letGo()
 			m.handOn()
 		}
 		held, continued := m.held != nil, m.rd.Remaining() > 0
@@ -416,8 +447,9 @@ func (m *Manager) readError(err error) error {
 		return m.lostTransport(err)
 	}
 	m.mu.Lock()
-	streams, why, planned := slices.Collect(maps.Values(m.streams)), m.drain.why, m.drain.peer || m.drain.own
+	streams, why, planned := m.liveLocked(), m.drain.why, m.drain.peer || m.drain.own
 	m.mu.Unlock()
+	defer release(streams)
 	if why != nil {
 		return m.lost(why)
 	}
@@ -446,12 +478,7 @@ func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64, continued bool) er
 		return drpc.ProtocolError.New("id 0 (%v)", fr)
 	}
 
-	m.mu.Lock()
-	s := m.streams[fr.ID.Stream]
-	if !m.server {
-		m.peer.spoke()
-	}
-	m.mu.Unlock()
+	s := m.addressed(fr.ID.Stream)
 
 	if !fr.Done && len(fr.Data) == 0 && more == 0 {
 		if err := m.idleFrame(fr); err != nil {
@@ -469,3 +496,31 @@ func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64, continued bool) er
 		return m.refuseStream(fr, more)
 	}
 }
+
+// addressed returns the live stream that a frame is for, or nil. Most frames are for
+// the same stream as the one before, so the reader holds that until it has to wait.
+func (m *Manager) addressed(id uint64) *drpcstream.Stream {
+	if s := m.current; s != nil && s.ID() == id && !s.IsTerminated() {
+		return s
+	}
+	m.letGo()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.server {
+		m.peer.spoke()
+	}
+	if s := m.streams[id]; s != nil {
+		s.Retain()
+		m.current = s
+	}
+	return m.current
+}
+
+// letGo releases the stream that the last frame was for.
+func (m *Manager) letGo() {
+	if s := m.current; s != nil {
+		m.current = nil
+		s.Release()
+	}
+}
+

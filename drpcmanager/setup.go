@@ -173,7 +173,7 @@ func (m *Manager) addSetupFrame(fr drpcwire.Frame, more uint64) (o opening, ok b
 	name := m.opts.Limits.methodName()
 	if fr.Kind == drpcwire.KindInvoke && fr.Done && len(fr.Data) <= name && !full {
 		// By far the most frequent case needs no entry.
-		o.rpc = string(fr.Data)
+		o.rpc, fr.Data = m.methodName(fr.Data), nil
 		_, _, err := o.asm.Append(fr, more, name)
 		return o, err == nil, err
 	}
@@ -188,6 +188,24 @@ func (m *Manager) addSetupFrame(fr drpcwire.Frame, more uint64) (o opening, ok b
 		}
 	}
 	return m.advanceLocked(id, s, fr, more)
+}
+
+// knownNames bounds the names that a connection remembers.
+const knownNames = 64
+
+// methodName returns the name of a method as a string: the same one for each call.
+func (m *Manager) methodName(data []byte) string {
+	if name, ok := m.names[string(data)]; ok {
+		return name
+	}
+	name := string(data)
+	if m.names == nil {
+		m.names = make(map[string]string)
+	}
+	if len(m.names) < knownNames && len(name) <= 256 {
+		m.names[name] = name
+	}
+	return name
 }
 
 // strayFrame takes a frame of a stream that is neither live nor being opened.

@@ -28,7 +28,12 @@ type method struct {
 	enc      drpc.Encoding
 	receiver drpc.Receiver
 	in       reflect.Type // of the request, without its pointer; nil where the client streams
+	unary    bool         // it takes one request and gives one answer, and no stream
 }
+
+// lender is a stream whose storage may be used again when HandleRPC has returned. What
+// it lends is told apart, and may be kept.
+type lender interface{ Lend() drpc.Stream }
 
 // New returns an empty Mux.
 func New() *Mux { return &Mux{rpcs: make(map[string]method)} }
@@ -52,7 +57,8 @@ func (m *Mux) Register(srv any, desc drpc.Description) error {
 		if err != nil {
 			return errs.New("rpc %q: %v", rpc, err)
 		}
-		methods[rpc] = method{srv: srv, enc: enc, receiver: receiver, in: in}
+		unary := in != nil && reflect.TypeOf(expr).NumOut() == 2
+		methods[rpc] = method{srv: srv, enc: enc, receiver: receiver, in: in, unary: unary}
 	}
 	for rpc, method := range methods {
 		m.rpcs[rpc] = method
@@ -101,6 +107,10 @@ func (m *Mux) Registered(rpc string) bool {
 	return ok
 }
 
+// Unary reports whether an rpc has one request and one answer, so that its handler is
+// given no stream, and none is kept when HandleRPC has returned.
+func (m *Mux) Unary(rpc string) bool { return m.rpcs[rpc].unary }
+
 // Self returns the Mux. A type that embeds it has this method, too; by its result
 // it is told from the Mux itself.
 func (m *Mux) Self() drpc.Handler { return m }
@@ -119,7 +129,11 @@ func (m *Mux) HandleRPC(stream drpc.Stream, rpc string) error {
 			return errs.Wrap(err)
 		}
 	}
-	out, err := method.receiver(method.srv, stream.Context(), in, stream)
+	ctx, in2 := stream.Context(), any(stream)
+	if s, ok := stream.(lender); ok && method.unary {
+		in2 = s.Lend() // code that is generated does not use it
+	}
+	out, err := method.receiver(method.srv, ctx, in, in2)
 	switch {
 	case err != nil:
 		return errs.Wrap(err)

@@ -37,6 +37,9 @@ func (s *Server) run(stream *drpcstream.Stream, rpc string) {
 	err := s.handle(stream, rpc)
 	_ = stream.Return(err) // an error means that the client is gone
 	returned = true        // not before: the methods of err are the handler's code, too
+	if s.registry != nil && s.registry.Unary(rpc) {
+		stream.Release()
+	}
 }
 
 func (s *Server) handle(stream drpc.Stream, rpc string) error {

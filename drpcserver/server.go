@@ -23,10 +23,11 @@ import (
 // Server serves calls through a handler, usually a *drpcmux.Mux. All methods
 // may be called concurrently.
 type Server struct {
-	opts    Options
-	handler drpc.Handler
-	places  *places      // for handlers, on all connections
-	idle    atomic.Int64 // goroutines that wait for a call, on all connections
+	opts     Options
+	handler  drpc.Handler
+	registry registry     // what the handler knows of its names; nil if nothing
+	places   *places      // for handlers, on all connections
+	idle     atomic.Int64 // goroutines that wait for a call, on all connections
 
 	mu         sync.Mutex
 	stats      map[string]*drpcstats.Stats       // guarded by mu, like all below
@@ -46,6 +47,7 @@ func NewWithOptions(handler drpc.Handler, opts Options) *Server {
 	return &Server{
 		opts:      opts,
 		handler:   handler,
+		registry:  registryOf(handler),
 		places:    newPlaces(opts.maximumHandlers()),
 		stats:     make(map[string]*drpcstats.Stats),
 		conns:     make(map[*drpcmanager.Manager]struct{}),

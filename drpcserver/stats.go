@@ -16,15 +16,23 @@ type registry interface {
 	// Registered reports whether there is an rpc of exactly this name.
 	Registered(rpc string) bool
 
+	// Unary reports whether HandleRPC lets go of the stream of this rpc when it returns.
+	Unary(rpc string) bool
+
 	// Self returns the handler that knows.
 	Self() drpc.Handler
 }
 
 // registered reports whether a call may be handed to the handler, as far as that
 // can be known: a handler that embeds a registry may serve names of its own.
-func (s *Server) registered(rpc string) bool {
-	r, ok := s.handler.(registry)
-	return !ok || r.Self() != s.handler || r.Registered(rpc)
+func (s *Server) registered(rpc string) bool { return s.registry == nil || s.registry.Registered(rpc) }
+
+// registryOf returns the registry that a handler is, or nil.
+func registryOf(handler drpc.Handler) registry {
+	if r, ok := handler.(registry); ok && r.Self() == handler {
+		return r
+	}
+	return nil
 }
 
 // Stats returns what was counted so far for each rpc: bytes of messages read

@@ -19,12 +19,13 @@ import (
 type streamCtx struct {
 	context.Context
 	tr       drpc.Transport
-	stream   *Stream
 	deadline time.Time // of the call, on a server; zero if it has none
 	sig      drpcsignal.Signal
 
-	mu    sync.Mutex
-	after map[*func()]struct{} // to run at the end; guarded by mu
+	mu     sync.Mutex
+	after  map[*func()]struct{} // to run at the end; guarded by mu
+	stream *Stream              // nil once its storage is used again; guarded by mu
+	shared bool                 // somebody has been given the stream; guarded by mu
 }
 
 // streamKey is the key of the stream in its context.
@@ -32,10 +33,10 @@ type streamKey struct{}
 
 // FromContext returns the stream that a context belongs to, for handlers that are
 // given the context only. ok is false if it is not the context of a stream of this
-// package.
+// package, or that of a unary call whose handler has returned.
 func FromContext(ctx context.Context) (s *Stream, ok bool) {
-	s, ok = ctx.Value(streamKey{}).(*Stream)
-	return s, ok
+	s, _ = ctx.Value(streamKey{}).(*Stream)
+	return s, s != nil
 }
 
 // Deadline returns the earlier one of the parent's deadline and that of the call.
@@ -56,9 +57,32 @@ func (c *streamCtx) Value(key any) any {
 			return c.tr
 		}
 	case streamKey:
-		return c.stream
+		return c.share()
 	}
 	return c.Context.Value(key)
+}
+
+// share returns the stream to somebody who may keep it for good, if it still is that of
+// the context.
+func (c *streamCtx) share() *Stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shared = c.stream != nil
+	return c.stream
+}
+
+// detach takes the stream away from the context, unless somebody was given it.
+func (c *streamCtx) detach() bool {
+	if c == nil {
+		return true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.shared {
+		return false
+	}
+	c.stream = nil
+	return true
 }
 
 // Done is closed when the stream is.

@@ -51,7 +51,7 @@ func (s *Stream) afterEnd(o outcome) {
 	s.cfg.Owner.StreamEnded(s)
 	s.left.Set(nil)
 	if o.ctx != nil {
-		s.ctx.end(o.ctx)
+		s.endContext(o.ctx)
 	}
 	if s.State() == Closed {
 		s.finish()
@@ -67,17 +67,17 @@ func (s *Stream) finish() {
 	totals := s.recv.settle()
 	totals.Sent, s.out.spent = s.out.spent, 0
 	s.mu.Unlock()
-	if stop != nil {
-		stop()
+	if stop != nil && stop() {
+		s.Release()
 	}
-	if timer != nil {
-		timer.Stop()
+	if timer != nil && timer.Stop() {
+		s.Release()
 	}
 	s.cfg.Budget.Add(totals)
 	if err == nil {
 		err = context.Canceled
 	}
-	s.ctx.end(err)
+	s.endContext(err)
 	s.fin.Set(nil)
 }
 

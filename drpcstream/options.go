@@ -1,6 +1,7 @@
 package drpcstream
 
 import (
+	"sync"
 	"time"
 
 	"storj.io/drpc"
@@ -77,4 +78,6 @@ type Config struct {
 	QueueTimeout time.Duration
 	HoldSize     int // bytes gathered under ManualFlush before they are sent anyway
 	Options      Options
+
+	unused sync.Pool // of *Stream
 }

@@ -69,7 +69,7 @@ func (s *Stream) interrupt() <-chan struct{} {
 	if s.cfg.Server {
 		return nil
 	}
-	parent := s.ctx.Context.Done()
+	parent := s.parent.Done()
 	if parent == nil {
 		return nil
 	}

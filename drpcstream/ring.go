@@ -55,6 +55,8 @@ type ring struct {
 	spare      [][]byte // released storage, the last one first to be used
 	spareBytes int      // sum of its capacities
 
+	small []byte // storage of up to keptStorage bytes for the next call; see Release
+
 	// What slots and spare begin with: a short call needs no more.
 	firstSlots [ringMinSlots][]byte
 	firstSpare [1][]byte
@@ -429,6 +431,8 @@ func (r *ring) recycleLocked(storage []byte) {
 			clear(r.firstSpare[:])
 		}
 		r.spareBytes += n
+	case n <= keptStorage:
+		r.small = storage
 	default:
 		drpcwire.Release(storage)
 	}
@@ -467,6 +471,9 @@ func (r *ring) closeLocked(err error) {
 		r.err = err
 		r.flow.close(r.received.Load())
 		r.dropPartLocked()
+		if len(r.spare) > 0 && cap(r.spare[0]) <= keptStorage {
+			r.small = r.spare[0]
+		}
 		r.spare, r.spareBytes, r.firstSpare[0] = nil, 0, nil // for messages that will not come
 	}
 	r.wakeReaderLocked()

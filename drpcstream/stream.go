@@ -24,12 +24,16 @@ import (
 // may be called at any time; they wait for nobody and wake all who wait.
 type Stream struct {
 	// Set once, before the stream is shared.
-	ctx   streamCtx
+	parent       context.Context // of the stream's own
+	callDeadline time.Time       // on a server, what the client has set; zero if nothing
+
 	id    uint64
 	cfg   *Config
 	stats *drpcstats.Stats // counts message bytes; may be nil
 
-	state atomic.Uint32 // a State; see setState
+	state   atomic.Uint32             // a State; see setState
+	holders atomic.Int32              // see Release
+	ctx     atomic.Pointer[streamCtx] // made with mu held, when it is first asked for
 
 	write sync.Mutex // held while one sender sends
 	read  sync.Mutex // held while one receiver receives
@@ -55,6 +59,7 @@ type Stream struct {
 	hold       []byte            // frames gathered under ManualFlush
 	manual     bool              // ManualFlush is on
 	endCtx     error             // what the context ends with; nil: context.Canceled
+	ctxErr     error             // what it has ended with before it was asked for
 	watched    bool              // the end of the parent context ends the stream
 	stopWatch  func() bool       // ends the watch over the parent context
 	deadline   *time.Timer       // server: ends the stream when the client's deadline has passed
@@ -77,13 +82,9 @@ var _ drpc.Stream = (*Stream)(nil)
 // New returns a stream in state Init. Values and deadline of its context come
 // from ctx; whether the end of ctx is watched is up to Watch. stats may be nil.
 func New(ctx context.Context, cfg *Config, stats *drpcstats.Stats) *Stream {
-	s := &Stream{
-		ctx:    streamCtx{Context: ctx, tr: cfg.Transport},
-		cfg:    cfg,
-		stats:  stats,
-		manual: cfg.Options.ManualFlush,
-	}
-	s.ctx.stream = s
+	s := cfg.take()
+	s.parent, s.cfg, s.stats, s.manual = ctx, cfg, stats, cfg.Options.ManualFlush
+	s.holders.Store(1)
 	s.recv.keep = cfg.Options.MaximumBufferSize
 	s.recv.flow.budget, s.recv.flow.owner = cfg.Budget, s
 	return s
@@ -133,7 +134,8 @@ func (s *Stream) Open(id uint64, call Call) error {
 		left := time.Until(call.Deadline)
 		add(drpcwire.KindTimeout, true, drpcwire.AppendTimeout(make([]byte, 0, maxTimeoutLen), left))
 	}
-	add(drpcwire.KindInvoke, false, []byte(call.RPC))
+	name := append(s.asm.Storage(), call.RPC...)
+	add(drpcwire.KindInvoke, false, name)
 	if len(call.Settings) > 0 {
 		add(drpcwire.KindSettings, true, call.Settings)
 	}
@@ -145,6 +147,7 @@ func (s *Stream) Open(id uint64, call Call) error {
 	if err := s.cfg.Writer.TryOpen(&s.lane, frames[:head], frames[head:]); err != nil {
 		return err
 	}
+	s.asm.Use(name)
 	s.id, s.lastMsg = id, msg
 	s.setState(Open)
 	s.startFlowLocked(s.cfg.Owner.Windows())
@@ -165,20 +168,24 @@ func (s *Stream) Lane() *drpcwire.Lane { return &s.lane }
 // is not zero ends the stream when it has passed.
 func (s *Stream) Accept(id uint64, asm drpcwire.Assembler, deadline time.Time) {
 	s.id, s.asm = id, asm
-	s.ctx.deadline = deadline
+	s.callDeadline = deadline
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setState(Open)
 	s.startFlowLocked(s.cfg.Owner.Windows())
 	if !deadline.IsZero() {
-		s.deadline = time.AfterFunc(time.Until(deadline), func() { s.Cancel(context.DeadlineExceeded) })
+		s.Retain()
+		s.deadline = time.AfterFunc(time.Until(deadline), func() {
+			s.Cancel(context.DeadlineExceeded)
+			s.Release()
+		})
 	}
 }
 
 // Watch ends the stream by cancellation when its context ends, without anybody
 // waiting for it. Without Watch, only a receive notices that end.
 func (s *Stream) Watch() {
-	parent := s.ctx.Context
+	parent := s.parent
 	if parent.Done() == nil {
 		return
 	}
@@ -188,7 +195,11 @@ func (s *Stream) Watch() {
 		return // nobody would end the watch
 	}
 	s.watched = true
-	s.stopWatch = context.AfterFunc(parent, func() { s.Cancel(parent.Err()) })
+	s.Retain()
+	s.stopWatch = context.AfterFunc(parent, func() {
+		s.Cancel(parent.Err())
+		s.Release()
+	})
 }
 
 // String returns a readable form of the stream: its id and state.
@@ -202,13 +213,6 @@ func (s *Stream) String() string {
 
 // ID returns the stream's id on the connection.
 func (s *Stream) ID() uint64 { return s.id }
-
-// Context returns the stream's context. It has the values and the deadline of
-// the context the stream was made with, and the transport (drpcctx.Transport).
-// It is done when the stream is over: at once when the stream is canceled, when
-// its connection is lost or, on the server, when the client ends the call or
-// the handler returns; and otherwise when all that had arrived was received.
-func (s *Stream) Context() context.Context { return &s.ctx }
 
 // Terminated returns a channel that is closed when the stream has ended:
 // nothing more is sent or accepted. What had arrived may still be received.
@@ -246,7 +250,7 @@ func (s *Stream) SetManualFlush(manual bool) {
 }
 
 // parentErr returns the error of the context the stream was made with.
-func (s *Stream) parentErr() error { return s.ctx.Context.Err() }
+func (s *Stream) parentErr() error { return s.parent.Err() }
 
 // preferParent replaces an error that merely says that the stream is over by
 // the one of the stream's own context where that has ended: it is why the

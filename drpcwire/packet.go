@@ -63,6 +63,10 @@ func (a *Assembler) First() bool { return a.first }
 // packets only, by an owner that keeps the data of the packet it was just given.
 func (a *Assembler) Use(buf []byte) { a.pkt.Data = buf[:0] }
 
+// Storage returns what Use has given, empty, for an owner that has a use for it between
+// packets and gives it back by Use.
+func (a *Assembler) Storage() []byte { return a.pkt.Data[:0] }
+
 // Append adds one frame. When the frame completes a packet, done is true and
 // pkt is valid until the next call; its data belongs to the assembler unless
 // the owner replaces the storage by Use.
