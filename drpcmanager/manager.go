@@ -385,11 +385,13 @@ func (m *Manager) read() {
 	defer m.letGo()
 	for {
 		if m.rd.Buffered() == 0 {
-			m.letGo()
+			if m.rd.Remaining() == 0 {
+				m.letGo()
+			}
 			m.handOn()
 		}
 		held, continued := m.held != nil, m.rd.Remaining() > 0
-		fr, err := m.rd.ReadFrame()
+		fr, err := m.readFrame()
 		handled := err == nil
 		if handled {
 			err = m.handleFrame(fr, m.rd.Remaining(), continued)
@@ -497,6 +499,24 @@ func (m *Manager) handleFrame(fr drpcwire.Frame, more uint64, continued bool) er
 	}
 }
 
+// maxPiece is the most of a large frame, in bytes, that storage is reserved for before
+// it has come.
+const maxPiece = 64 << 10
+
+// readFrame reads the next frame, or the next piece of a large one: where nothing of
+// that is buffered, right into the storage of its stream.
+func (m *Manager) readFrame() (drpcwire.Frame, error) {
+	left := m.rd.Remaining()
+	if left == 0 || m.rd.Buffered() > 0 || m.current == nil {
+		return m.rd.ReadFrame()
+	}
+	room := m.current.Reserve(int(min(left, maxPiece)))
+	if len(room) == 0 {
+		return m.rd.ReadFrame()
+	}
+	return m.rd.ReadPiece(room[:min(len(room), maxPiece)])
+}
+
 // addressed returns the live stream that a frame is for, or nil. Most frames are for
 // the same stream as the one before, so the reader holds that until it has to wait.
 func (m *Manager) addressed(id uint64) *drpcstream.Stream {
@@ -523,4 +543,3 @@ func (m *Manager) letGo() {
 		s.Release()
 	}
 }
-

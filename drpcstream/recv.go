@@ -152,6 +152,18 @@ func (s *Stream) HandleFrame(in Arrival) error {
 	return err
 }
 
+// Reserve returns room for a further piece of a frame that is being taken, to read it
+// right to where it belongs; nil if it need not be kept. It is called by the
+// connection's reader, which passes the piece to HandleFrame next.
+func (s *Stream) Reserve(n int) []byte {
+	s.taking.Lock()
+	defer s.taking.Unlock()
+	if s.term.IsSet() || s.asm.Buffered() == 0 || s.peerDone {
+		return nil
+	}
+	return s.asm.Reserve(n)
+}
+
 // freeStorage lets go of what has come of an incomplete packet once the stream has
 // ended: its handler may run for long. Whoever takes a frame meanwhile does it then.
 func (s *Stream) freeStorage() {

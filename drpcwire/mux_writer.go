@@ -66,8 +66,9 @@ type MuxWriterOptions struct {
 	MaximumPending int
 
 	// MaximumPendingPerStream is the same for one stream. Zero or negative
-	// means DefaultMaximumPendingPerStream. A single frame that is larger is
-	// accepted when nothing else of its stream is waiting.
+	// means DefaultMaximumPendingPerStream and, after Interleave, up to 512 KiB
+	// while the transport takes as much in a millisecond. A single frame that is
+	// larger is accepted when nothing else of its stream is waiting.
 	MaximumPendingPerStream int
 
 	// WrapError turns the error of a failed write, or one of this package's, into what
@@ -102,6 +103,7 @@ type MuxWriter struct {
 	w         io.Writer
 	max       int
 	maxLane   int
+	widens    bool          // maxLane is a default, and more where the transport is fast
 	timeout   time.Duration // for one Write; 0: none
 	maxPiece  int           // the most bytes for one Write, see maxPieceFor
 	wrap      func(error) error
@@ -149,7 +151,7 @@ func NewMuxWriter(w io.Writer, opts MuxWriterOptions) *MuxWriter {
 		m.max = DefaultMaximumPending
 	}
 	if m.maxLane <= 0 {
-		m.maxLane = DefaultMaximumPendingPerStream
+		m.maxLane, m.widens = DefaultMaximumPendingPerStream, true
 	}
 	if m.onError == nil {
 		m.onError = func(error) {}

@@ -60,7 +60,11 @@ func (m *MuxWriter) laneFitsLocked(l *Lane, n int) bool {
 	if l.epoch == m.epoch {
 		pending += l.pending
 	}
-	return pending == 0 || pending+n <= m.maxLane
+	most := m.maxLane
+	if m.widens && m.urgent.on && m.clock.fast() {
+		most = max(most, min(wideLane, m.max/2))
+	}
+	return pending == 0 || pending+n <= most
 }
 
 func (m *MuxWriter) totalFitsLocked(n int, few bool) bool {

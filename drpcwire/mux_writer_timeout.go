@@ -30,6 +30,15 @@ const (
 	// much in the present second is fast, and gets pieces of any size until the
 	// second is over. They save about a fifth of what bulk data costs.
 	fastLink = 16 << 20
+
+	// A transport that takes wideLane bytes in a millisecond delays nobody by as many
+	// of one stream, which then need not wait for each Write.
+	wideLane = 512 << 10
+	wideTime = time.Millisecond
+
+	// Writes of paceFrom bytes or more tell how fast it is, the last paceOver or so.
+	paceFrom = 16 << 10
+	paceOver = 8
 )
 
 // maxPieceFor returns the most bytes to give to one Write that may take as long
@@ -63,6 +72,14 @@ type writeClock struct {
 	moved     int       // bytes written in it
 	timer     *time.Timer
 	armed     bool // the timer is running
+
+	paceBytes int           // of recent large Writes, older ones counting for less
+	paceTime  time.Duration // that these took
+}
+
+// fast reports whether the transport takes wideLane bytes in wideTime.
+func (c *writeClock) fast() bool {
+	return c.paceBytes > 0 && int64(c.paceBytes)*int64(wideTime) >= int64(c.paceTime)*wideLane
 }
 
 // beginLocked notes that a Write begins. The timer is not touched while it
@@ -104,6 +121,10 @@ func (m *MuxWriter) endedLocked(n int, err error) {
 		c.second, c.moved = now, 0
 	}
 	c.moved += n
+	if n >= paceFrom {
+		c.paceBytes += n - c.paceBytes/paceOver
+		c.paceTime += took - c.paceTime/paceOver
+	}
 	most := m.maxPiece
 	if c.moved >= fastLink {
 		most = maxPiece

@@ -100,15 +100,39 @@ func (a *Assembler) Append(fr Frame, more uint64, limit int) (pkt Packet, done b
 		return Packet{}, false, ErrTooLarge
 	}
 	a.pkt.Control = a.pkt.Control || fr.Control
-	if n := len(a.pkt.Data) + len(fr.Data); n > cap(a.pkt.Data) {
-		old := a.pkt.Data
-		if a.foreign {
-			old = append([]byte(nil), old...)
-			a.foreign = false
-		}
-		a.pkt.Data = Grow(old, n)
+	if n := len(a.pkt.Data) + len(fr.Data); a.isInPlace(fr.Data) {
+		a.pkt.Data = a.pkt.Data[:n]
+	} else {
+		a.grow(n)
+		a.pkt.Data = append(a.pkt.Data, fr.Data...)
 	}
-	a.pkt.Data = append(a.pkt.Data, fr.Data...)
 	a.open = !fr.Done
 	return a.pkt, fr.Done, nil
+}
+
+// grow makes room for a packet of n bytes.
+func (a *Assembler) grow(n int) {
+	if n <= cap(a.pkt.Data) {
+		return
+	}
+	old := a.pkt.Data
+	if a.foreign {
+		old = append([]byte(nil), old...)
+		a.foreign = false
+	}
+	a.pkt.Data = Grow(old, n)
+}
+
+// Reserve returns room for the next bytes of the packet that is being assembled, n of
+// them or more. A frame may then be appended whose data lies at its beginning.
+func (a *Assembler) Reserve(n int) []byte {
+	size := len(a.pkt.Data)
+	a.grow(size + n)
+	return a.pkt.Data[size:cap(a.pkt.Data)]
+}
+
+// isInPlace reports whether the data lies where it belongs, behind the packet's.
+func (a *Assembler) isInPlace(data []byte) bool {
+	size := len(a.pkt.Data)
+	return len(data) > 0 && len(data) <= cap(a.pkt.Data)-size && &data[0] == &a.pkt.Data[:size+1][size]
 }

@@ -64,6 +64,7 @@ type Reader struct {
 	pos, end int
 	grow     bool // the last read filled buf
 	got      int  // what the last read returned
+	direct   bool // the last frame in pieces was read to where it belongs
 
 	// A frame larger than buf is returned in pieces: head is what they have in
 	// common, left the number of data bytes that were not returned yet.
@@ -195,15 +196,38 @@ func (r *Reader) readPiece() (Frame, error) {
 		}
 	}
 	n := int(min(r.left, uint64(r.end-r.pos)))
-	fr := r.head
-	fr.Data = r.buf[r.pos : r.pos+n : r.pos+n]
+	data := r.buf[r.pos : r.pos+n : r.pos+n]
 	r.pos += n
-	r.left -= uint64(n)
+	return r.piece(data), nil
+}
+
+// piece returns a piece of the frame that is being returned in pieces.
+func (r *Reader) piece(data []byte) Frame {
+	n := uint64(len(data))
+	fr := r.head
+	fr.Data = data
+	r.left -= n
 	fr.Done = fr.Done && r.left == 0
-	if r.partialBytes += uint64(n); r.left == 0 || r.partialBytes >= readBufferMax {
+	if r.partialBytes += n; r.left == 0 || r.partialBytes >= readBufferMax {
 		r.wholeFrame()
 	}
-	return fr, nil
+	return fr
+}
+
+// ReadPiece is ReadFrame for a further piece of a frame in pieces, which it reads
+// right into buf if nothing is buffered. Remaining must be more than zero, and buf
+// not be empty.
+func (r *Reader) ReadPiece(buf []byte) (Frame, error) {
+	if r.pos < r.end {
+		return r.readPiece()
+	}
+	r.waitPartial()
+	n, err := r.read(buf[:min(uint64(len(buf)), r.left)])
+	if err != nil {
+		return Frame{}, err
+	}
+	r.direct = true
+	return r.piece(buf[:n:n]), nil
 }
 
 // fill reads once from the transport, behind what is buffered. It makes the
@@ -213,29 +237,42 @@ func (r *Reader) fill(need int) error {
 		r.waitPartial()
 	}
 	r.makeRoom(need)
+	buf := r.buf[r.end:]
+	if r.direct && r.left == 0 {
+		// What follows a large frame is often another one: its data, too, is to be
+		// read to where it belongs.
+		buf = buf[:min(len(buf), max(readBufferMin, need-(r.end-r.pos)))]
+		r.direct = false
+	}
+	n, err := r.read(buf)
+	r.end += n
+	r.grow = r.end == len(r.buf)
+	return err
+}
+
+// read reads once from the transport.
+func (r *Reader) read(buf []byte) (int, error) {
 	if r.got >= yieldFrom {
 		runtime.Gosched()
 	}
 	for i := 0; i < maxEmptyReads; i++ {
 		if r.err != nil {
-			return r.readError()
+			return 0, r.readError()
 		}
 		r.reading.Store(true)
-		n, err := r.r.Read(r.buf[r.end:])
+		n, err := r.r.Read(buf)
 		r.reading.Store(false)
-		if n < 0 || n > len(r.buf)-r.end {
-			return drpc.InternalError.New("transport returned %d from a read of %d bytes", n, len(r.buf)-r.end)
+		if n < 0 || n > len(buf) {
+			return 0, drpc.InternalError.New("transport returned %d from a read of %d bytes", n, len(buf))
 		}
 		r.err = err // returned once the bytes that came with it are used up
 		if n > 0 {
 			r.lastRead.Store(r.sinceEpoch())
-			r.end += n
 			r.got = n
-			r.grow = r.end == len(r.buf)
-			return nil
+			return n, nil
 		}
 	}
-	return drpc.InternalError.Wrap(io.ErrNoProgress)
+	return 0, drpc.InternalError.Wrap(io.ErrNoProgress)
 }
 
 // readError returns the transport's error, told apart by where it struck.
