@@ -36,14 +36,22 @@ func (m *Manager) accept(id uint64, o opening) {
 	}
 	s := drpcstream.New(ctx, &m.config, stats)
 
+	first := !m.accepted
+	if !first {
+		m.handOn()
+	}
 	m.mu.Lock()
 	s.Accept(id, o.asm, o.deadline) // its end, by a deadline that has passed, waits for mu
-	ended, draining := m.err, m.drain.own
+	ended, draining, now := m.err, m.drain.own, false
 	if ended == nil && !draining {
 		m.addLocked(s)
 		if id > m.lastTaken.Load() {
 			m.lastTaken.Store(id)
 		}
+		if !first {
+			now = m.handlers.add(invoke{stream: s, rpc: o.rpc})
+		}
+		m.holdLocked(s) // what follows is for it
 	}
 	m.mu.Unlock()
 	switch {
@@ -57,9 +65,8 @@ func (m *Manager) accept(id uint64, o opening) {
 		}
 		m.accepted = true
 		m.held = &invoke{stream: s, refused: true} // a client that is known understands more
-	case m.accepted:
-		m.handOn()
-		m.start(invoke{stream: s, rpc: o.rpc})
+	case !first:
+		m.started(invoke{stream: s, rpc: o.rpc}, now)
 	default:
 		m.accepted = true
 		m.held = &invoke{stream: s, rpc: o.rpc}

@@ -68,8 +68,13 @@ func (m *Manager) start(i invoke) {
 	m.mu.Lock()
 	now := m.handlers.add(i)
 	m.mu.Unlock()
+	m.started(i, now)
+}
+
+// started is the rest of start: now says that the handler may start.
+func (m *Manager) started(i invoke, now bool) {
 	if now {
-		m.started++
+		m.starts++
 		m.hooks.Handle(i.stream, i.rpc)
 	} else if i.stream.IsTerminated() {
 		m.leaveLine(i.stream)
@@ -103,6 +108,9 @@ func (m *Manager) Returned(*drpcstream.Stream) {
 // if it is still to be taken out: the peer may have opened the next one upon it.
 func (m *Manager) full(incomplete int) bool {
 	limit := m.opts.Limits.streams()
+	if int(m.live.Load())+incomplete < limit {
+		return false
+	}
 	m.mu.Lock()
 	if len(m.streams)+incomplete < limit {
 		m.mu.Unlock()

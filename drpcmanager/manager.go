@@ -50,7 +50,7 @@ type Manager struct {
 	held     *invoke  // server: the first Invoke, while it is held back
 	accepted bool     // server: there was a first Invoke
 	strict   bool     // the peer knows of its credit and must keep to it
-	started  int      // server: handlers since the reader has last yielded for them
+	starts   int      // server: of handlers, since the reader has last yielded for them
 
 	current *drpcstream.Stream // which the last frame was for; held
 	names   map[string]string  // server: some of the method names that were called
@@ -75,6 +75,7 @@ type Manager struct {
 	frameTimer *time.Timer // for Limits.FrameTimeout; made when first needed
 
 	known      atomic.Bool   // the peer has announced itself
+	live       atomic.Int32  // number of streams; set with mu held
 	peerLimit  atomic.Int64  // its largest message; 0 if it did not say
 	ownWindow  atomic.Int64  // initial windows; 0 where credit is not in force
 	peerWindow atomic.Int64  // set with mu held, like ownWindow
@@ -337,6 +338,7 @@ func release(streams []*drpcstream.Stream) {
 func (m *Manager) addLocked(s *drpcstream.Stream) {
 	s.Retain()
 	m.streams[s.ID()] = s
+	m.live.Store(int32(len(m.streams)))
 	if m.idle != nil {
 		m.idle.Stop()
 	}
@@ -344,9 +346,18 @@ func (m *Manager) addLocked(s *drpcstream.Stream) {
 
 // StreamEnded implements drpcstream.Owner.
 func (m *Manager) StreamEnded(s *drpcstream.Stream) {
+	var next invoke
+	ok := false
 	m.mu.Lock()
 	removed, waited := m.streamEndedLocked(s)
+	if m.server && s.CountReturn() {
+		next, ok = m.handlers.returned()
+		m.checkIdleLocked()
+	}
 	m.mu.Unlock()
+	if ok {
+		m.hooks.Handle(next.stream, next.rpc)
+	}
 	if waited {
 		s.Cancel(context.Canceled) // nobody will ever receive what has come on it
 	}
@@ -362,6 +373,7 @@ func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (removed, waited bool)
 		return false, false // it was never opened, or its connection has ended
 	}
 	delete(m.streams, s.ID())
+	m.live.Store(int32(len(m.streams)))
 	m.late.streamEnded(s, m.unsaidWindow())
 	if m.server {
 		waited = m.handlers.leave(s)
@@ -396,8 +408,8 @@ func (m *Manager) read() {
 		if handled {
 			err = m.handleFrame(fr, m.rd.Remaining(), continued)
 		}
-		if m.started >= startsPerTurn {
-			m.started = 0
+		if m.starts >= startsPerTurn {
+			m.starts = 0
 			runtime.Gosched()
 		}
 		if held {
@@ -530,10 +542,15 @@ func (m *Manager) addressed(id uint64) *drpcstream.Stream {
 		m.peer.spoke()
 	}
 	if s := m.streams[id]; s != nil {
-		s.Retain()
-		m.current = s
+		m.holdLocked(s)
 	}
 	return m.current
+}
+
+// holdLocked makes a stream the current one, where there is none.
+func (m *Manager) holdLocked(s *drpcstream.Stream) {
+	s.Retain()
+	m.current = s
 }
 
 // letGo releases the stream that the last frame was for.

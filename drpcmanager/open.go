@@ -74,13 +74,16 @@ func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.S
 	case ctx.Err() != nil:
 		return nil, ctx.Err()
 	}
-	if err := m.takeTurn(ctx); err != nil {
-		return nil, err
-	}
 	call.Deadline, _ = ctx.Deadline()
 	s := drpcstream.New(ctx, &m.config, nil)
-	for {
-		err := m.tryOpen(ctx, s, call)
+	err := m.tryOpenInTurn(ctx, s, call)
+	if err == errNoTurn { //nolint:errorlint // from tryOpenInTurn itself
+		if err = m.takeTurn(ctx); err != nil {
+			return nil, err
+		}
+		err = m.tryOpen(ctx, s, call)
+	}
+	for ; ; err = m.tryOpen(ctx, s, call) {
 		if errors.Is(err, drpcwire.ErrFull) {
 			err = m.wr.Wait(s.Lane(), call.Size()+len(m.announcement), ctx.Done())
 			if err == nil {
@@ -96,11 +99,29 @@ func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.S
 	}
 }
 
+// errNoTurn is returned by tryOpenInTurn where the caller has to wait for its turn.
+var errNoTurn = errors.New("not in turn")
+
+// tryOpenInTurn is takeTurn and tryOpen in one, where nobody has to wait.
+func (m *Manager) tryOpenInTurn(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !m.turns.available() {
+		return errNoTurn
+	}
+	m.turns.held++
+	return m.tryOpenLocked(ctx, s, call)
+}
+
 // tryOpen gives the stream the next id, queues its first frames and makes it
 // live, in one step: ids rise on the wire, and an answer finds its stream.
 func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	return m.tryOpenLocked(ctx, s, call)
+}
+
+func (m *Manager) tryOpenLocked(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
 	if err := m.refusalLocked(); err != nil {
 		return err
 	}

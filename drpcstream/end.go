@@ -279,6 +279,10 @@ func (s *Stream) fail(err error) {
 	}
 }
 
+// CountReturn reports whether the handler has returned and its return is still to be
+// counted: to one caller.
+func (s *Stream) CountReturn() bool { return s.returned.CompareAndSwap(true, false) }
+
 // Return ends the stream, on the server, with what its handler has returned.
 // Whatever the handler has left running can neither send nor receive after it.
 //
@@ -286,7 +290,12 @@ func (s *Stream) fail(err error) {
 // Where it has not, a client known to be braid gets Close, so that its sends
 // end; storj.io/drpc expects CloseSend in this place.
 func (s *Stream) Return(err error) error {
-	defer s.cfg.Owner.Returned(s)
+	s.returned.Store(true)
+	defer func() {
+		if s.CountReturn() {
+			s.cfg.Owner.Returned(s)
+		}
+	}()
 	// What the handler has gathered under ManualFlush is sent as a send would,
 	// unless something that the handler has left running is sending.
 	if s.holding.Load() && s.write.TryLock() {

@@ -67,6 +67,7 @@ type Stream struct {
 	sendTimeout atomic.Int64 // time.Durations; see SetSendTimeout
 	recvTimeout atomic.Int64
 
+	returned  atomic.Bool // the handler has returned, which is still to be counted
 	holding   atomic.Bool // hold is not empty
 	flushSoon atomic.Bool // a receive wants it to be sent by who holds write
 
