@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/zeebo/assert"
 
@@ -557,4 +558,57 @@ func TestTheStorageOfTheUrgentQueueIsGivenBack(t *testing.T) {
 			t.Errorf("%d bytes are held", got)
 		}
 	})
+}
+
+// A stream may have more queued where that takes no time to write: not before others
+// can overtake it, not where the transport is slow, and not beyond a bound that was
+// asked for.
+func TestTheBoundOfAStreamIsWiderOnAFastTransport(t *testing.T) {
+	for name, c := range map[string]struct {
+		interleave bool
+		took       time.Duration // by each Write
+		perLane    int
+		want       int
+	}{
+		"fast":               {interleave: true, want: 512 << 10},
+		"a gigabyte/s":       {interleave: true, took: 32 * time.Microsecond, want: 512 << 10},
+		"100 megabytes/s":    {interleave: true, took: 320 * time.Microsecond, want: 64 << 10},
+		"nothing overtakes":  {want: 64 << 10},
+		"asked for 64 KiB":   {interleave: true, perLane: 64 << 10, want: 64 << 10},
+		"asked for a little": {interleave: true, perLane: 10_000, want: 10_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				hold := make(chan struct{})
+				m := drpcwire.NewMuxWriter(writeFunc(func(p []byte) (int, error) {
+					if len(p) < 1000 {
+						<-hold
+					}
+					time.Sleep(c.took * time.Duration(len(p)) / (32 << 10))
+					return len(p), nil
+				}), drpcwire.MuxWriterOptions{MaximumPendingPerStream: c.perLane})
+				if c.interleave {
+					m.Interleave()
+				}
+				var lane drpcwire.Lane
+				for range 20 {
+					assert.NoError(t, send(m, &lane, encoded(1, 10_000), nil))
+					assert.NoError(t, send(m, new(drpcwire.Lane), encoded(3, 32<<10), nil))
+				}
+				assert.NoError(t, m.Flush(nil))
+				assert.NoError(t, m.TryWriteEncoded(new(drpcwire.Lane), encoded(5, 100))) // is held up
+				synctest.Wait()
+				queued := 0
+				for m.TryWriteEncoded(&lane, encoded(1, 10_000)) == nil {
+					queued += 10_000
+				}
+				if queued > c.want || queued < c.want-10_000 {
+					t.Errorf("%d bytes could be queued, want up to %d", queued, c.want)
+				}
+				close(hold)
+				m.Stop(nil)
+				<-m.Done()
+			})
+		})
+	}
 }
