@@ -31,9 +31,17 @@ type method struct {
 	unary    bool         // it takes one request and gives one answer, and no stream
 }
 
-// lender is a stream whose storage may be used again when HandleRPC has returned. What
-// it lends is told apart, and may be kept.
-type lender interface{ Lend() drpc.Stream }
+// direct is a stream that knows more of unary calls than others.
+type direct interface {
+	// Self returns the stream itself, and not what may be wrapped around it.
+	Self() drpc.Stream
+
+	// Lend returns what may be kept of it when HandleRPC has returned.
+	Lend() drpc.Stream
+
+	// Reply is MsgSend for the last message.
+	Reply(msg drpc.Message, enc drpc.Encoding) error
+}
 
 // New returns an empty Mux.
 func New() *Mux { return &Mux{rpcs: make(map[string]method)} }
@@ -129,16 +137,16 @@ func (m *Mux) HandleRPC(stream drpc.Stream, rpc string) error {
 			return errs.Wrap(err)
 		}
 	}
-	ctx, in2 := stream.Context(), any(stream)
-	if s, ok := stream.(lender); ok && method.unary {
-		in2 = s.Lend() // code that is generated does not use it
+	ctx, in2, reply := stream.Context(), any(stream), stream.MsgSend
+	if s, ok := stream.(direct); ok && method.unary && s.Self() == stream {
+		in2, reply = s.Lend(), s.Reply // code that is generated does not use in2
 	}
 	out, err := method.receiver(method.srv, ctx, in, in2)
 	switch {
 	case err != nil:
 		return errs.Wrap(err)
 	case !isNil(out):
-		return stream.MsgSend(out, method.enc)
+		return reply(out, method.enc)
 	default:
 		return stream.CloseSend()
 	}

@@ -279,9 +279,18 @@ func (s *Stream) fail(err error) {
 	}
 }
 
+// What has become of a stream's handler.
+const (
+	handlerRuns     = iota // or there is none
+	handlerReturned        // which is still to be counted
+	handlerCounted
+)
+
 // CountReturn reports whether the handler has returned and its return is still to be
 // counted: to one caller.
-func (s *Stream) CountReturn() bool { return s.returned.CompareAndSwap(true, false) }
+func (s *Stream) CountReturn() bool {
+	return s.returned.CompareAndSwap(handlerReturned, handlerCounted)
+}
 
 // Return ends the stream, on the server, with what its handler has returned.
 // Whatever the handler has left running can neither send nor receive after it.
@@ -290,7 +299,7 @@ func (s *Stream) CountReturn() bool { return s.returned.CompareAndSwap(true, fal
 // Where it has not, a client known to be braid gets Close, so that its sends
 // end; storj.io/drpc expects CloseSend in this place.
 func (s *Stream) Return(err error) error {
-	s.returned.Store(true)
+	s.returned.CompareAndSwap(handlerRuns, handlerReturned)
 	defer func() {
 		if s.CountReturn() {
 			s.cfg.Owner.Returned(s)

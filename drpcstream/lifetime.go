@@ -85,6 +85,10 @@ func (s *Stream) endContext(err error) {
 	}
 }
 
+// Self returns the stream. A type that embeds it has this method, too; by its result it
+// is told from the stream itself.
+func (s *Stream) Self() drpc.Stream { return s }
+
 // Lend returns the stream for the use of a handler that is not expected to use it, as
 // it has no need to. Once it does, the stream is its own: its storage is not used again.
 func (s *Stream) Lend() drpc.Stream { return lent{s.context()} }

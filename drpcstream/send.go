@@ -1,6 +1,7 @@
 package drpcstream
 
 import (
+	"context"
 	"errors"
 	"sync"
 
@@ -48,6 +49,64 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 	}
 	*buf = data
 	return s.send(drpcwire.KindMessage, data)
+}
+
+// Reply sends the answer of a unary call: the last message, after which the handler
+// returns. It is MsgSend and, where the answer leaves at once and the client sends no
+// more, Return(nil) in the same step. A Return must follow in any case.
+func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
+	s.write.Lock()
+	defer s.unlockWrite()
+	buf := GetBuffer()
+	defer PutBuffer(buf, s.cfg.Options)
+	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
+	if err != nil {
+		return errs.Wrap(err)
+	}
+	*buf = data
+	if s.replyAtOnce(data) {
+		return nil
+	}
+	return s.send(drpcwire.KindMessage, data)
+}
+
+// replyAtOnce queues the message and the end of the stream, and ends it. It reports
+// false, and does nothing, if that is not possible; write is held.
+func (s *Stream) replyAtOnce(data []byte) bool {
+	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
+	s.mu.Lock()
+	if !s.cfg.Server || s.sendErr != nil || !s.recvClosed || s.manual || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
+		s.mu.Unlock()
+		return false
+	}
+	before := s.lastMsg
+	err := s.cfg.Writer.TryWrite(&s.lane,
+		drpcwire.Frame{ID: s.nextIDLocked(), Kind: drpcwire.KindMessage, Done: true, Data: data},
+		drpcwire.Frame{ID: s.nextIDLocked(), Kind: drpcwire.KindCloseSend, Done: true})
+	if err != nil {
+		s.lastMsg = before
+		s.mu.Unlock()
+		return false
+	}
+	s.out.spend(len(data))
+	s.returned.Store(handlerReturned)
+	s.endLocked(o)
+	s.mu.Unlock()
+	s.stats.AddWritten(uint64(len(data)))
+	s.afterEnd(o)
+	return true
+}
+
+// leavesWholeLocked reports whether a message may be sent in one frame now.
+func (s *Stream) leavesWholeLocked(data []byte) bool {
+	if limit := s.cfg.Owner.PeerLimit(); limit > 0 && len(data) > limit {
+		return false
+	}
+	if _, rest := drpcwire.SplitData(data, s.cfg.Options.SplitSize); rest != nil {
+		return false
+	}
+	n, ok := s.out.piece(len(data), len(data))
+	return ok && n == len(data)
 }
 
 // RawWrite queues a packet with this data. It is MsgSend without an encoding,

@@ -67,9 +67,9 @@ type Stream struct {
 	sendTimeout atomic.Int64 // time.Durations; see SetSendTimeout
 	recvTimeout atomic.Int64
 
-	returned  atomic.Bool // the handler has returned, which is still to be counted
-	holding   atomic.Bool // hold is not empty
-	flushSoon atomic.Bool // a receive wants it to be sent by who holds write
+	returned  atomic.Uint32 // handlerRuns and so on; see CountReturn
+	holding   atomic.Bool   // hold is not empty
+	flushSoon atomic.Bool   // a receive wants it to be sent by who holds write
 
 	term drpcsignal.Signal // set when the stream has ended
 	left drpcsignal.Signal // set when its connection knows that, after term

@@ -27,6 +27,9 @@ const (
 	smallBatch  = 16 << 10
 	batchYields = 2
 
+	// After aloneAfter batches that grew by nothing meanwhile, one in aloneAfter does it.
+	aloneAfter = 16
+
 	// While overtakeFrom bytes or more are not written, frames of up to maxUrgent
 	// bytes of a lane leave ahead of them, if Interleave was called. Less is not
 	// worth a Write of its own.

@@ -23,6 +23,7 @@ type outgoing struct {
 	scratch   []byte    // for answers, and for what is put together with them
 
 	piece      int   // the most bytes for one Write
+	alone      int   // batches in a row that yielding did not make larger
 	spareMarks []int // the storage not in use as the writer's marks
 
 	// Small uses in a row of each buffer, see kept.
@@ -73,20 +74,36 @@ func (m *MuxWriter) take() (piece []byte, ok bool) {
 //
 // A batch that is small is not taken at once: the goroutines that made the
 // writer wake up are often about to add to it, and one write for many frames is
-// what makes calls cheap. Yielding the processor costs a lone caller nothing.
+// what makes calls cheap. A lone caller gains nothing by that: where yielding has made
+// no batch larger for a while, it is tried now and then only.
 func (m *MuxWriter) awaitLocked() {
 	for m.err == nil {
 		for m.idleLocked() && m.err == nil {
 			m.drainCond.Wait()
 		}
-		for i := 0; i < batchYields && len(m.buf)+len(m.urgent.buf) < smallBatch && m.err == nil; i++ {
-			m.mu.Unlock()
-			runtime.Gosched()
-			m.mu.Lock()
+		if alone := m.out.alone; alone < aloneAfter || alone%aloneAfter == 0 {
+			m.yieldLocked()
+		} else {
+			m.out.alone++
 		}
 		if !m.idleLocked() { // what was there may have been dropped by Ungrant
 			return
 		}
+	}
+}
+
+// yieldLocked lets others add to what is pending while that is little.
+func (m *MuxWriter) yieldLocked() {
+	before := len(m.buf) + len(m.urgent.buf)
+	pending := before
+	for i := 0; i < batchYields && pending < smallBatch && m.err == nil; i++ {
+		m.mu.Unlock()
+		runtime.Gosched()
+		m.mu.Lock()
+		pending = len(m.buf) + len(m.urgent.buf)
+	}
+	if m.out.alone++; pending > before {
+		m.out.alone = 0
 	}
 }
 
