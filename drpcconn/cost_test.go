@@ -1,0 +1,100 @@
+package drpcconn_test
+
+import (
+	"runtime"
+	"testing"
+
+	"storj.io/drpc"
+
+	"braid/drpcconn"
+	"braid/drpcmanager"
+	"braid/drpcmux"
+	"braid/drpcserver"
+	"braid/internal/drpctest"
+)
+
+// What a unary call allocates, both ends together, stays far below what two streams
+// would: their storage is used again (M44).
+func TestAUnaryCallAllocatesLittle(t *testing.T) {
+	const calls = 2000
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}))
+	conn := drpcconn.New(drpctest.Dial(t, drpctest.Serve(t, server)))
+	defer func() { _ = conn.Close() }()
+	var before, after runtime.MemStats
+	for _, m := range []*runtime.MemStats{&before, &after} {
+		for range calls {
+			if got, err := drpctest.Call(t.Context(), conn, "x"); got != "x" || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+		}
+		runtime.ReadMemStats(m)
+	}
+	allocs, bytes := (after.Mallocs-before.Mallocs)/calls, (after.TotalAlloc-before.TotalAlloc)/calls
+	t.Logf("%d allocations of %d bytes together for a call", allocs, bytes)
+	if allocs > 12 || bytes > 1600 { // with the race detector, whose pools forget some
+		t.Errorf("a call takes %d allocations, %d bytes", allocs, bytes)
+	}
+}
+
+// Many streams that are open and idle on one connection: what each takes of memory and
+// goroutines, that calls beside them are served, and that nothing is left of them.
+func TestIdleStreamsTakeLittle(t *testing.T) {
+	streams := 20_000
+	if testing.Short() {
+		streams = 1000
+	}
+	opts := drpcmanager.Options{
+		Limits: drpcmanager.Limits{Streams: streams + 10},
+		Window: drpcmanager.Window{Total: -1}, // the windows of so many could add up to more
+	}
+	server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}),
+		drpcserver.Options{Manager: opts})
+	conn := drpcconn.NewWithOptions(drpctest.Dial(t, drpctest.Serve(t, server)), drpcconn.Options{Manager: opts})
+	defer func() { _ = conn.Close() }()
+	if _, err := drpctest.Call(t.Context(), conn, "known"); err != nil {
+		t.Fatal(err)
+	}
+	held := func() int64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapInuse + m.StackInuse)
+	}
+	memory, goroutines := held(), runtime.NumGoroutine()
+	open := make([]drpc.Stream, streams)
+	for i := range open {
+		stream, err := conn.NewStream(t.Context(), drpctest.Bidi, drpctest.Enc{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out drpctest.Msg
+		if err := stream.MsgSend(drpctest.Text("x"), drpctest.Enc{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.MsgRecv(&out, drpctest.Enc{}); err != nil || out.String() != "x" {
+			t.Fatalf("%q, %v", out.String(), err)
+		}
+		open[i] = stream
+	}
+	each := (held() - memory) / int64(streams)
+	t.Logf("%d bytes and %.2f goroutines each", each, float64(runtime.NumGoroutine()-goroutines)/float64(streams))
+	if each > 16_000 { // some 8,000 without the race detector
+		t.Errorf("an idle stream takes %d bytes, both ends together", each)
+	}
+	if more := runtime.NumGoroutine() - goroutines; more > streams+10 {
+		t.Errorf("%d goroutines for %d streams", more, streams)
+	}
+	for range 100 {
+		if got, err := drpctest.Call(t.Context(), conn, "beside"); got != "beside" || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	for _, stream := range open {
+		_ = stream.Close()
+	}
+	const idle = 100 // goroutines that the server keeps for calls to come, and others
+	if !drpctest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines+idle }) {
+		t.Errorf("%d goroutines are left of %d", runtime.NumGoroutine()-goroutines, streams)
+	}
+}
