@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"braid/cmd/braid/internal/endpoint"
 )
@@ -44,8 +45,7 @@ same holds if the server shuts down meanwhile: what is on its way still arrives.
 		},
 	}
 	c.load.add(cmd.Flags())
-	cmd.Flags().StringVar(&c.trust.CAFile, "tls-ca", "", "use TLS, and trust the certificates in this `file` (PEM)")
-	cmd.Flags().StringVar(&c.trust.ServerName, "tls-server-name", "", "expect a certificate for this `name` instead of the host in ADDR")
+	addTrust(cmd.Flags(), &c.trust)
 	return cmd
 }
 
@@ -75,4 +75,10 @@ func (c *copyCommand) run(ctx context.Context, dir, addr string) error {
 	rep := s.newReport(tr, res, during)
 	s.checkClient(rep)
 	return s.finish(rep)
+}
+
+// addTrust defines the flags of a client for TLS.
+func addTrust(flags *pflag.FlagSet, trust *endpoint.Trust) {
+	flags.StringVar(&trust.CAFile, "tls-ca", "", "use TLS, and trust the certificates in this `file` (PEM)")
+	flags.StringVar(&trust.ServerName, "tls-server-name", "", "expect a certificate for this `name` instead of the host in ADDR")
 }

@@ -12,18 +12,22 @@ import (
 func newRoot(e env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "braid",
-		Short: "Copy directories over one connection that carries many streams",
+		Short: "Copy directories over one connection that carries many streams, and measure DRPC servers",
 		Long: `braid copies directories over a single connection on which uploads, calls and
-a chat run side by side, each on a stream of its own.
+a chat run side by side, each on a stream of its own. It also makes load on any DRPC
+server, and measures it.
 
-It exits with 0 if everything was copied and verified, 1 if something failed,
-2 if the arguments are wrong, and 130 if it was interrupted.`,
+It exits with 0 if everything was copied and verified, or if no call failed; 1 if
+something failed; 2 if the arguments are wrong; and 130 if it was interrupted.`,
 		Example: `  # See it work, with a server and a client in one process:
   braid demo
 
   # Between two machines:
   braid serve --listen :7000 --into incoming
-  braid copy DIR host:7000`,
+  braid copy DIR host:7000
+
+  # How many calls a second does that server take, and how long do they take?
+  braid bench host:7000`,
 		Version:       version(),
 		SilenceErrors: true, // said by exit, once
 		SilenceUsage:  true,
@@ -39,7 +43,7 @@ It exits with 0 if everything was copied and verified, 1 if something failed,
 	cmd.SetErr(e.stderr)
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	cmd.AddCommand(newDemo(e), newServe(e), newCopy(e))
+	cmd.AddCommand(newDemo(e), newServe(e), newCopy(e), newBench(e))
 	return cmd
 }
 

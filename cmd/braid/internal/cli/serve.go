@@ -35,6 +35,8 @@ func newServe(e env) *cobra.Command {
 client can leave. A file appears under its name whole and verified, or not at
 all. Files that are there already stay as they are, unless --overwrite is given.
 
+It also answers 'braid bench', which stores nothing; --bench=false leaves that out.
+
 There is no authentication: anybody who can connect can store files. With a
 certificate, connections are encrypted and clients can tell that this is the
 server they mean.
@@ -60,6 +62,7 @@ if anything was cut, by the second signal or because its time was up.`,
 	flags.StringVar(&c.cert.KeyFile, "tls-key", "", "the private key of the certificate is in this `file` (PEM)")
 	flags.StringVar(&c.opts.into, "into", "braid-files", "keep the files in this `directory`, which is made if necessary")
 	flags.BoolVar(&c.opts.overwrite, "overwrite", false, "replace files that are there already")
+	flags.BoolVar(&c.opts.bench, "bench", true, "answer 'braid bench'")
 	flags.DurationVar(&c.drain, "drain", 10*time.Second, "after SIGINT or SIGTERM give what is in flight this `long` to finish; 0 cuts it at once")
 	flags.DurationVar(&c.opts.idle, "idle", 2*time.Minute, "close a connection that has been without a call for this `long`; 0 keeps it")
 	return cmd

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"braid/cmd/braid/internal/load/blob"
 	"braid/cmd/braid/internal/service"
 	"braid/cmd/braid/internal/stall"
 	"braid/cmd/braid/internal/store"
@@ -30,6 +31,7 @@ type server struct {
 type serverOptions struct {
 	into      string // where it keeps files
 	overwrite bool
+	bench     bool              // 'braid bench' is answered
 	stall     *stall.Stall      // is served as well, if there is one
 	idle      time.Duration     // how long a connection may be without a call; 0 is for ever
 	log       func(line string) // is told what no client can be told
@@ -44,6 +46,9 @@ func newServer(lis net.Listener, opts serverOptions) (*server, error) {
 	svc := service.New(st)
 	mux := drpcmux.New()
 	err = mux.Register(svc, wire.Description{})
+	if err == nil && opts.bench {
+		err = mux.Register(blob.Service{}, blob.Description{})
+	}
 	if err == nil && opts.stall != nil {
 		err = mux.Register(opts.stall, wire.StallDescription{})
 	}

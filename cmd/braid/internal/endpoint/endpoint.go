@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -86,16 +87,26 @@ func dialTLS(ctx context.Context, addr string, trust Trust) (net.Conn, error) {
 	d := tls.Dialer{Config: &tls.Config{
 		RootCAs: pool, ServerName: trust.ServerName, MinVersion: tls.VersionTLS12,
 	}}
-	return d.DialContext(ctx, "tcp", addr)
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	var op *net.OpError
+	if err != nil && ctx.Err() == nil && (errors.Is(err, io.EOF) || errors.As(err, new(tls.RecordHeaderError)) ||
+		errors.As(err, &op) && op.Op == "read") {
+		return nil, fmt.Errorf("the handshake failed (%w): does the server speak TLS?", cause(err))
+	}
+	return conn, err
 }
 
 // Describe names a connection for people.
 func Describe(conn net.Conn) string {
-	protocol := "TCP"
+	return fmt.Sprintf("one, %s to %s, %s", conn.LocalAddr(), conn.RemoteAddr(), Protocol(conn))
+}
+
+// Protocol names what a connection speaks: TCP, or a version of TLS.
+func Protocol(conn net.Conn) string {
 	if c, ok := conn.(*tls.Conn); ok {
-		protocol = tls.VersionName(c.ConnectionState().Version)
+		return tls.VersionName(c.ConnectionState().Version)
 	}
-	return fmt.Sprintf("one, %s to %s, %s", conn.LocalAddr(), conn.RemoteAddr(), protocol)
+	return "TCP"
 }
 
 // cause drops the words of net that repeat the address.

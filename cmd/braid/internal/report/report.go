@@ -10,6 +10,7 @@ import (
 	"braid/cmd/braid/internal/copier"
 	"braid/cmd/braid/internal/format"
 	"braid/cmd/braid/internal/measure"
+	"braid/cmd/braid/internal/table"
 	"braid/cmd/braid/internal/wire"
 )
 
@@ -69,20 +70,20 @@ func (r *Report) Write(w io.Writer) error {
 
 func (r *Report) writeOverview(b *strings.Builder) {
 	res := r.Result
-	t := table{left: 2}
-	t.add("connection", r.Connection)
-	t.add("files", fmt.Sprintf("%s of %s copied, %s failed, %s skipped",
+	t := table.Table{Left: 2}
+	t.Add("connection", r.Connection)
+	t.Add("files", fmt.Sprintf("%s of %s copied, %s failed, %s skipped",
 		format.Number(int64(len(res.Copied))), format.Number(int64(r.Files)),
 		format.Number(int64(res.Failed+r.Unreadable)), format.Number(int64(r.Skipped))))
-	t.add("size", fmt.Sprintf("%s in %s, %s/s", format.Bytes(res.Bytes),
+	t.Add("size", fmt.Sprintf("%s in %s, %s/s", format.Bytes(res.Bytes),
 		format.Duration(res.Copying), format.Bytes(rate(res.Bytes, res.Copying))))
-	t.write(b)
+	t.Write(b)
 }
 
 func (r *Report) writeStreams(b *strings.Builder) {
 	res := r.Result
-	t := table{left: 1}
-	t.add("", "streams", "messages sent", "received", "bytes sent", "received")
+	t := table.Table{Left: 1}
+	t.Add("", "streams", "messages sent", "received", "bytes sent", "received")
 	var total [5]int64
 	type kind struct {
 		name string
@@ -106,7 +107,7 @@ func (r *Report) writeStreams(b *strings.Builder) {
 		addCounts(&t, kind.name, n)
 	}
 	addCounts(&t, "total", total)
-	t.write(b)
+	t.Write(b)
 }
 
 // counts returns the columns of the table of streams.
@@ -118,15 +119,15 @@ func counts(t *wire.Traffic) [5]int64 {
 	}
 }
 
-func addCounts(t *table, name string, n [5]int64) {
-	t.add(name, format.Number(n[0]), format.Number(n[1]), format.Number(n[2]),
+func addCounts(t *table.Table, name string, n [5]int64) {
+	t.Add(name, format.Number(n[0]), format.Number(n[1]), format.Number(n[2]),
 		format.Bytes(n[3]), format.Bytes(n[4]))
 }
 
 func (r *Report) writeLatency(b *strings.Builder) {
 	res := r.Result
-	t := table{left: 1}
-	t.add("latency", "count", "per second", "p50", "p90", "p99", "p99.9", "max")
+	t := table.Table{Left: 1}
+	t.Add("latency", "count", "per second", "p50", "p90", "p99", "p99.9", "max")
 	for _, kind := range []struct {
 		name string
 		dist measure.Distribution
@@ -139,24 +140,24 @@ func (r *Report) writeLatency(b *strings.Builder) {
 	} {
 		d := kind.dist
 		if d.Count == 0 {
-			t.add(kind.name, "0", "-", "-", "-", "-", "-", "-")
+			t.Add(kind.name, "0", "-", "-", "-", "-", "-", "-")
 			continue
 		}
-		t.add(kind.name, format.Number(d.Count), format.Number(rate(d.Count, kind.time)),
+		t.Add(kind.name, format.Number(d.Count), format.Number(rate(d.Count, kind.time)),
 			format.Duration(d.P50), format.Duration(d.P90), format.Duration(d.P99),
 			format.Duration(d.P999), format.Duration(d.Max))
 	}
-	t.write(b)
+	t.Write(b)
 }
 
 func (r *Report) writeProcess(b *strings.Builder) {
-	t := table{left: 1}
-	t.add("process", "before", "during (peak)", "after")
-	t.add("goroutines", format.Number(int64(r.Before.Goroutines)),
+	t := table.Table{Left: 1}
+	t.Add("process", "before", "during (peak)", "after")
+	t.Add("goroutines", format.Number(int64(r.Before.Goroutines)),
 		format.Number(int64(r.During.Goroutines)), format.Number(int64(r.After.Goroutines)))
-	t.add("heap", format.Bytes(int64(r.Before.Heap)),
+	t.Add("heap", format.Bytes(int64(r.Before.Heap)),
 		format.Bytes(int64(r.During.Heap)), format.Bytes(int64(r.After.Heap)))
-	t.write(b)
+	t.Write(b)
 }
 
 // rate returns how many there were in a second.

@@ -8,31 +8,32 @@ import (
 	"braid/cmd/braid/internal/copier"
 	"braid/cmd/braid/internal/format"
 	"braid/cmd/braid/internal/measure"
+	"braid/cmd/braid/internal/table"
 )
 
 // writeStall writes what became of the streams that nobody read, and how the
 // others did without and with them.
 func (r *Report) writeStall(b *strings.Builder) {
 	s := r.Result.Stall
-	t := table{left: 1}
-	t.add("stalled", "messages", "bytes sent", "within", "then held for", "arrived in the end")
+	t := table.Table{Left: 1}
+	t.Add("stalled", "messages", "bytes sent", "within", "then held for", "arrived in the end")
 	for _, h := range s.Streams {
-		t.add(h.Name, format.Number(h.Messages), format.Bytes(h.Bytes),
+		t.Add(h.Name, format.Number(h.Messages), format.Bytes(h.Bytes),
 			format.Duration(h.Within), format.Duration(h.For), format.Bytes(h.Total))
 	}
-	t.write(b)
+	t.Write(b)
 	b.WriteByte('\n')
 
-	t = table{left: 1}
-	t.add("the stall", "per second", "p50", "p90", "p99", "p99.9", "max")
+	t = table.Table{Left: 1}
+	t.Add("the stall", "per second", "p50", "p90", "p99", "p99.9", "max")
 	addPhases(&t, "calls", s, func(p copier.Phase) measure.Distribution { return p.Calls })
 	addPhases(&t, "chat", s, func(p copier.Phase) measure.Distribution { return p.Chat })
-	t.write(b)
+	t.Write(b)
 	b.WriteByte('\n')
 }
 
 // addPhases adds a row for each phase, and how many times the first is the second.
-func addPhases(t *table, name string, s *copier.Stall, of func(copier.Phase) measure.Distribution) {
+func addPhases(t *table.Table, name string, s *copier.Stall, of func(copier.Phase) measure.Distribution) {
 	before, during := of(s.Before), of(s.During)
 	if before.Count == 0 && during.Count == 0 {
 		return // there are none
@@ -46,11 +47,11 @@ func addPhases(t *table, name string, s *copier.Stall, of func(copier.Phase) mea
 		{"during it", during, s.During.Elapsed},
 	} {
 		d := row.dist
-		t.add(name+" "+row.when, format.Number(rate(d.Count, row.time)),
+		t.Add(name+" "+row.when, format.Number(rate(d.Count, row.time)),
 			format.Duration(d.P50), format.Duration(d.P90), format.Duration(d.P99),
 			format.Duration(d.P999), format.Duration(d.Max))
 	}
-	t.add("  during/before",
+	t.Add("  during/before",
 		ratio(rate(during.Count, s.During.Elapsed), rate(before.Count, s.Before.Elapsed)),
 		ratio(during.P50, before.P50), ratio(during.P90, before.P90), ratio(during.P99, before.P99),
 		ratio(during.P999, before.P999), ratio(during.Max, before.Max))

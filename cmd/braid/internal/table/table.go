@@ -1,22 +1,24 @@
-package report
+// Package table lines up columns of text.
+package table
 
 import (
 	"strings"
 	"unicode/utf8"
 )
 
-// table lines up columns: the first few to the left, as words are, the others
+// Table lines up columns: the first few to the left, as words are, the others
 // to the right, as numbers are.
-type table struct {
-	left int // how many columns go to the left
+type Table struct {
+	Left int // how many columns go to the left
 	rows [][]string
 }
 
-func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
+// Add adds a row.
+func (t *Table) Add(cells ...string) { t.rows = append(t.rows, cells) }
 
-// write appends the table, with two spaces between columns and none at the ends
+// Write appends the table, with two spaces between columns and none at the ends
 // of lines.
-func (t *table) write(b *strings.Builder) {
+func (t *Table) Write(b *strings.Builder) {
 	var widths []int
 	for _, row := range t.rows {
 		for i, cell := range row {
@@ -33,7 +35,7 @@ func (t *table) write(b *strings.Builder) {
 			}
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			switch {
-			case i >= t.left:
+			case i >= t.Left:
 				b.WriteString(pad + cell)
 			case i == len(row)-1:
 				b.WriteString(cell)
