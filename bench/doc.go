@@ -1,6 +1,6 @@
-// Package bench compares braid with the stock drpc stack on the same work.
+// Package bench compares braid with other stacks on the same work.
 //
-// Everything runs in one process over loopback TCP: client and server share
-// the machine, and allocation counts cover both sides of a call. The README
-// tells how to run the benchmarks and how to read them.
+// Client and server share the machine, and unless a benchmark says otherwise the
+// process too: allocation counts cover both sides of a call then. The README tells
+// how to run the benchmarks and how to read them.
 package bench

@@ -13,6 +13,7 @@ import (
 
 	"braid/bench/internal/beside"
 	"braid/bench/internal/blob"
+	"braid/bench/internal/stack"
 )
 
 // brief are flags that make a run short. The time to wait is only used up by
@@ -126,11 +127,11 @@ func TestTheTableHasTheFiguresAndWhatIsUnequal(t *testing.T) {
 }
 
 // fake is a stack whose calls, after the first, do what call does.
-func fake(name string, call func(context.Context) error) beside.Stack {
-	return beside.Stack{
+func fake(name string, call func(context.Context) error) stack.Stack {
+	return stack.Stack{
 		Name:   name,
 		Module: "fake",
-		Serve: func(ctx context.Context, lis net.Listener, _ *beside.Service) error {
+		Serve: func(ctx context.Context, lis net.Listener, _ *stack.Service, _ stack.Setup) error {
 			conn, err := lis.Accept()
 			if err != nil {
 				return err
@@ -138,7 +139,7 @@ func fake(name string, call func(context.Context) error) beside.Stack {
 			<-ctx.Done()
 			return conn.Close()
 		},
-		Client: func(ctx context.Context, dial beside.Dial) (beside.Client, error) {
+		Client: func(ctx context.Context, dial stack.Dial, _ stack.Setup) (stack.Client, error) {
 			conn, err := dial(ctx)
 			return &fakeClient{Conn: conn, call: call}, err
 		},
@@ -163,14 +164,14 @@ func (c *fakeClient) Echo(ctx context.Context, in, out *blob.Blob) error {
 	return nil
 }
 
-func (c *fakeClient) Open(context.Context, string) (beside.Stream, error) {
+func (c *fakeClient) Open(context.Context, stack.Method) (stack.Stream, error) {
 	return nil, errors.New("no streams here")
 }
 
 // fakes returns a configuration that measures two fakes without bulk streams.
 func fakes(t *testing.T, a, b func(context.Context) error) config {
 	cfg := brief(t, "-mode=upload", "-streams=0", "-grace=50ms")
-	cfg.stacks = []beside.Stack{fake("one", a), fake("other", b)}
+	cfg.stacks = []stack.Stack{fake("one", a), fake("other", b)}
 	return cfg
 }
 

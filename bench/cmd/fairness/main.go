@@ -31,6 +31,7 @@ import (
 	"braid/bench/internal/beside"
 	"braid/bench/internal/blob"
 	"braid/bench/internal/link"
+	"braid/bench/internal/stack"
 )
 
 // config is what the flags say.
@@ -48,7 +49,7 @@ type config struct {
 	link     link.Link
 	json     bool
 	quiet    bool
-	stacks   []beside.Stack // the one measured, and the one it is measured against
+	stacks   []stack.Stack // the one measured, and the one it is measured against
 }
 
 // errFailed says that the report has failures in it.
@@ -70,7 +71,7 @@ func main() {
 
 // parse reads the flags.
 func parse(args []string) (config, error) {
-	cfg := config{stacks: beside.Stacks()}
+	cfg := config{stacks: []stack.Stack{stack.Braid(), stack.GRPC()}}
 	flags := flag.NewFlagSet("fairness", flag.ContinueOnError)
 	modes := flags.String("mode", "upload,download,stalled", "what the bulk streams do, one or more")
 	streams := flags.String("streams", "0,1,8,64", "numbers of bulk streams that upload or download")

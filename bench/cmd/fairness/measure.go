@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"braid/bench/internal/beside"
+	"braid/bench/internal/rig"
+	"braid/bench/internal/stack"
 )
 
 // cell is one line of what is measured, for both stacks.
@@ -119,10 +121,13 @@ func (res results) relate() {
 
 // measure measures one stack once, on a server and a connection of its own. It
 // returns within a bounded time, whatever the stack does.
-func measure(cfg config, st beside.Stack, mode beside.Mode, streams int) round {
+func measure(cfg config, st stack.Stack, mode beside.Mode, streams int) round {
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.grace)
 	defer cancel()
-	rig, err := within(ctx, func() (*beside.Rig, error) { return beside.Start(ctx, st, cfg.link) })
+	setup := stack.Setup{Callers: cfg.callers + streams, Size: max(cfg.size, cfg.callSize)}
+	server, err := within(ctx, func() (*rig.Rig, error) {
+		return rig.Start(ctx, st, rig.Config{Link: cfg.link, Setup: setup})
+	})
 	if err != nil {
 		if ctx.Err() != nil {
 			return round{Stalled: "the start: " + err.Error()}
@@ -130,11 +135,11 @@ func measure(cfg config, st beside.Stack, mode beside.Mode, streams int) round {
 		return round{Failed: err.Error()}
 	}
 	runtime.GC() // what the side before has left behind
-	r, end := observe(cfg, rig, mode, streams)
-	if n := rig.Conns(); n != 1 && r.good() {
+	r, end := observe(cfg, server, mode, streams)
+	if n := counted(server).Conns; n != 1 && r.good() {
 		r.Failed = fmt.Sprintf("%d connections were used instead of one", n)
 	}
-	if err := shutDown(cfg, rig, end); errors.Is(err, context.DeadlineExceeded) {
+	if err := shutDown(cfg, server, end); errors.Is(err, context.DeadlineExceeded) {
 		r.Hung = true
 	} else if err != nil && r.good() {
 		r.Failed = "close: " + err.Error()
@@ -163,16 +168,24 @@ func within[T any](ctx context.Context, do func() (T, error)) (T, error) {
 	}
 }
 
+// counted returns what the server has counted, which is in this process and can
+// always tell.
+func counted(server *rig.Rig) rig.Counts {
+	counts, _ := server.Counts()
+	return counts
+}
+
 // observe runs the load and the callers. What it returns along with the figures
 // ends whatever still runs, and may block.
-func observe(cfg config, rig *beside.Rig, mode beside.Mode, streams int) (round, func()) {
-	load := rig.StartLoad(mode, streams, cfg.size)
+func observe(cfg config, server *rig.Rig, mode beside.Mode, streams int) (round, func()) {
+	received := func() int64 { return counted(server).Received }
+	load := beside.StartLoad(server.Client(), received, mode, streams, cfg.size)
 	if mode == beside.Stalled {
 		settle(load, cfg.grace)
 	}
 	window := beside.Window{Begin: time.Now().Add(cfg.warm)}
 	window.End = window.Begin.Add(cfg.time)
-	callers := rig.StartCallers(cfg.callers, cfg.callSize, window)
+	callers := beside.StartCallers(server.Client(), cfg.callers, cfg.callSize, window)
 	end := func() {
 		callers.Cancel()
 		callers.Wait()
@@ -230,18 +243,18 @@ func settle(load *beside.Load, most time.Duration) {
 
 // shutDown ends a cell. What does not end in time loses its sockets, and what
 // does not end even then is left behind.
-func shutDown(cfg config, rig *beside.Rig, end func()) error {
+func shutDown(cfg config, server *rig.Rig, end func()) error {
 	done := make(chan error, 1)
 	go func() {
 		end()
-		done <- rig.Close()
+		done <- server.Close()
 	}()
 	for range 2 {
 		select {
 		case err := <-done:
 			return err
 		case <-time.After(cfg.grace):
-			go rig.Kill() // it may wait for the link, which may wait for what hangs
+			go server.Kill() // it may wait for the link, which may wait for what hangs
 		}
 	}
 	return context.DeadlineExceeded

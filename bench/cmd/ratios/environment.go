@@ -7,6 +7,7 @@ import (
 	"runtime"
 
 	"braid/bench/internal/figures"
+	"braid/bench/internal/stack"
 )
 
 // writeEnvironment says what was measured and on what machine.
@@ -19,8 +20,21 @@ func writeEnvironment(w io.Writer, cfg config) {
 			fmt.Fprintf(w, "env:      %s=%s\n", name, value)
 		}
 	}
-	a, b := sides()
-	fmt.Fprintf(w, "compared: %s %s\n", a.Module, figures.ModuleVersion(a.Module))
-	fmt.Fprintf(w, "against:  %s %s\n", b.Module, figures.ModuleVersion(b.Module))
-	fmt.Fprintf(w, "rounds:   %d, each %s then %s, about %v a side\n", cfg.rounds, a.Name, b.Name, cfg.time)
+	for i, name := range []string{cfg.stack, cfg.against} {
+		fmt.Fprintf(w, "%s %s\n", []string{"compared:", "against: "}[i], versionOf(name))
+	}
+	fmt.Fprintf(w, "over:     %s\n", cfg.transport.Settings())
+	fmt.Fprintf(w, "rounds:   %d, each %s then %s, about %v a side\n", cfg.rounds, cfg.stack, cfg.against, cfg.time)
+}
+
+// versionOf says where a stack comes from.
+func versionOf(name string) string {
+	st, err := stack.Named(name)
+	if err != nil {
+		return name
+	}
+	if st.Module == "" {
+		return name
+	}
+	return st.Module + " " + figures.ModuleVersion(st.Module)
 }

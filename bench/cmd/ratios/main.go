@@ -1,14 +1,14 @@
-// Command ratios compares braid with stock drpc by running the same work with
-// one and the other in turn, in one process, round after round, and reports
-// how the times relate within the rounds. Slow drifts of the machine, which
-// spoil a comparison of two separate runs, then meet both sides alike.
+// Command ratios compares two stacks, braid and stock drpc unless told otherwise,
+// by running the same work with one and the other in turn, round after round, and
+// reports how the times relate within the rounds. Slow drifts of the machine,
+// which spoil a comparison of two separate runs, then meet both sides alike.
 //
 // It reports and does not judge: unless -require is given, it ends with status
 // 0 whatever the ratios are.
 //
 // Usage, from the module's directory:
 //
-//	go run ./cmd/ratios [-rounds 8] [-time 300ms] [-run regexp] [-require]
+//	go run ./cmd/ratios [-against grpc] [-rounds 8] [-time 300ms] [-run regexp] [-require]
 package main
 
 import (
@@ -19,6 +19,9 @@ import (
 	"os"
 	"regexp"
 	"time"
+
+	"braid/bench/internal/rig"
+	"braid/bench/internal/stack"
 )
 
 // config is what the flags say.
@@ -28,6 +31,11 @@ type config struct {
 	timeout time.Duration
 	only    *regexp.Regexp
 	list    bool
+
+	// The names of the two stacks, and what lies below them.
+	stack, against string
+	transport      rig.Transport
+
 	require bool
 	quiet   bool
 }
@@ -36,6 +44,7 @@ type config struct {
 var errMissed = errors.New("a required ratio was missed")
 
 func main() {
+	rig.Main() // does not return if this is a server process
 	cfg, err := parse(os.Args[1:])
 	if errors.Is(err, flag.ErrHelp) {
 		return
@@ -52,12 +61,15 @@ func main() {
 // parse reads the flags.
 func parse(args []string) (config, error) {
 	var cfg config
-	var only string
+	var only, transport string
 	flags := flag.NewFlagSet("ratios", flag.ContinueOnError)
 	flags.IntVar(&cfg.rounds, "rounds", 8, "how often each pair is run")
 	flags.DurationVar(&cfg.time, "time", 300*time.Millisecond, "about how long one side of a round runs")
 	flags.DurationVar(&cfg.timeout, "timeout", time.Minute, "give up when one side of a round takes this much longer than -time")
 	flags.StringVar(&only, "run", "", "run only the pairs whose name matches this regular expression")
+	flags.StringVar(&cfg.stack, "stack", "braid", "the stack that is measured")
+	flags.StringVar(&cfg.against, "against", stock, "the stack that it is measured against; stock goes through its pool where there is more than one caller")
+	flags.StringVar(&transport, "transport", string(rig.TCP), fmt.Sprintf("what lies below the stacks, one of %v", rig.Transports()))
 	flags.BoolVar(&cfg.list, "list", false, "list the pairs and do nothing")
 	flags.BoolVar(&cfg.require, "require", false, "fail if a pair that has a bar misses it")
 	flags.BoolVar(&cfg.quiet, "q", false, "do not show progress")
@@ -70,9 +82,16 @@ func parse(args []string) (config, error) {
 	if cfg.rounds < 1 || cfg.time <= 0 || cfg.timeout <= 0 {
 		return config{}, errors.New("rounds, time and timeout have to be positive")
 	}
-	var err error
-	cfg.only, err = regexp.Compile(only)
-	return cfg, err
+	cfg.transport = rig.Transport(transport)
+	var errs [3]error
+	for i, name := range []string{cfg.stack, cfg.against} {
+		var st stack.Stack
+		if st, errs[i] = stack.Named(name); errs[i] == nil {
+			errs[i] = cfg.transport.Check(st)
+		}
+	}
+	cfg.only, errs[2] = regexp.Compile(only)
+	return cfg, errors.Join(errs[:]...)
 }
 
 // run measures the pairs that are asked for and reports.
@@ -81,7 +100,7 @@ func run(cfg config, out, progress io.Writer) error {
 		progress = io.Discard
 	}
 	var pairs []pair
-	for _, p := range allPairs() {
+	for _, p := range cfg.allPairs() {
 		if cfg.only.MatchString(p.name()) {
 			pairs = append(pairs, p)
 		}
@@ -96,7 +115,12 @@ func run(cfg config, out, progress io.Writer) error {
 		return errors.New("no pair matches")
 	}
 	var results []result
+	var skipped []string
 	for _, p := range pairs {
+		if why := cfg.supports(p); why != nil {
+			skipped = append(skipped, fmt.Sprintf("%s: %v", p.name(), why))
+			continue
+		}
 		fmt.Fprintln(progress, "running", p.name())
 		res, err := measurePair(cfg, p)
 		if err != nil {
@@ -104,7 +128,7 @@ func run(cfg config, out, progress io.Writer) error {
 		}
 		results = append(results, res)
 	}
-	if err := report(out, cfg, results); err != nil {
+	if err := report(out, cfg, results, skipped); err != nil {
 		return err
 	}
 	if cfg.require && missed(results) {

@@ -5,28 +5,36 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"braid/bench/internal/figures"
+	"braid/bench/internal/stack"
 )
 
 // report writes what was measured, and on what.
-func report(out io.Writer, cfg config, results []result) error {
+func report(out io.Writer, cfg config, results []result, skipped []string) error {
 	w := &errWriter{w: out}
 	writeEnvironment(w, cfg)
 	writeTable(w, cfg, results)
-	writeSettings(w, results)
+	if len(skipped) > 0 {
+		fmt.Fprintln(w, "\nNot measured:")
+		for _, line := range skipped {
+			fmt.Fprintln(w, "-", line)
+		}
+	}
+	writeSettings(w, cfg, results)
 	return w.err
 }
 
 // writeTable writes a line for each pair.
 func writeTable(w io.Writer, cfg config, results []result) {
-	a, b := sides()
+	a, b := cfg.stack, cfg.against
 	fmt.Fprintf(w, "\nTimes are wall-clock ns per unit over all callers: median [min-max] of %d rounds.\n", cfg.rounds)
 	fmt.Fprintf(w, "Ratios are %s/%s within a round, so below 1 %s is faster; speedup is the inverse of the median.\n\n",
-		a.Name, b.Name, a.Name)
+		a, b, a)
 	tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tab, "pair\tunit\t%s ns\t%s ns\tratio\tspeedup\tconns\tbar", a.Name, b.Name)
+	fmt.Fprintf(tab, "pair\tunit\t%s ns\t%s ns\tratio\tspeedup\tconns\tbar", a, b)
 	if cfg.require {
 		fmt.Fprint(tab, "\tverdict")
 	}
@@ -71,14 +79,20 @@ func verdict(r result) string {
 }
 
 // writeSettings says in what the two sides were not treated alike.
-func writeSettings(w io.Writer, results []result) {
-	a, b := sides()
+func writeSettings(w io.Writer, cfg config, results []result) {
 	fmt.Fprintln(w, "\nWhat is not equal:")
-	fmt.Fprintf(w, "- Connections: the column conns has what the servers accepted, %s first.\n", a.Name)
-	fmt.Fprintf(w, "- With more than one caller %s goes through its own drpcpool (no capacity limit, no expiration),\n", b.Name)
-	fmt.Fprintf(w, "  %s uses its connection directly. With one caller both use one connection directly.\n", a.Name)
+	fmt.Fprintf(w, "- Connections: the column conns has what the servers accepted, %s first.\n", cfg.stack)
+	if cfg.stack == stock || cfg.against == stock {
+		fmt.Fprintf(w, "- With more than one caller %s goes through its own drpcpool (no capacity limit, no expiration).\n", stock)
+		fmt.Fprintln(w, "  With one caller it uses its connection directly, as other stacks always do.")
+	}
 	fmt.Fprintln(w, "- Each stack has its own default options: sizes of buffers and frames, how writes are gathered,")
-	fmt.Fprintln(w, "  how goroutines are used. Those are part of what is compared; none is changed for this.")
+	fmt.Fprintln(w, "  how goroutines are used. Those are part of what is compared. In particular:")
+	for _, name := range []string{cfg.stack, cfg.against} {
+		if st, err := stack.Named(name); err == nil {
+			fmt.Fprintf(w, "- %s: %s.\n", name, strings.Join(st.Settings, "; "))
+		}
+	}
 	notes := make(map[string]bool)
 	for _, r := range results {
 		maps.Copy(notes, r.measured.notes)
@@ -87,7 +101,7 @@ func writeSettings(w io.Writer, results []result) {
 	for _, note := range slices.Sorted(maps.Keys(notes)) {
 		fmt.Fprintf(w, "- Limited: %s.\n", note)
 	}
-	fmt.Fprintln(w, "Equal: service, encoding, messages, loopback TCP, one process for client and server,")
+	fmt.Fprintln(w, "Equal: service, messages of raw bytes, what lies below the stacks, a new server and new connections,")
 	fmt.Fprintln(w, "a warm-up before every measurement, and a collection of garbage before the time starts.")
 }
 

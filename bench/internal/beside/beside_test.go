@@ -3,37 +3,55 @@ package beside
 import (
 	"bytes"
 	"context"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"braid/bench/internal/blob"
 	"braid/bench/internal/link"
+	"braid/bench/internal/rig"
+	"braid/bench/internal/stack"
 )
 
 // start starts a rig and closes it when the test ends.
-func start(t *testing.T, st Stack, l link.Link) *Rig {
+func start(t *testing.T, st stack.Stack, l link.Link) *rig.Rig {
 	t.Helper()
-	rig, err := Start(t.Context(), st, l)
+	r, err := rig.Start(t.Context(), st, rig.Config{Link: l})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := rig.Close(); err != nil {
+		if err := r.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return rig
+	return r
+}
+
+// stacks are those that can do everything here.
+func stacks() []stack.Stack {
+	return []stack.Stack{stack.Braid(), stack.GRPC(), stack.Connect(), stack.Yamux()}
+}
+
+// received returns what counts the uploads of a rig.
+func received(t *testing.T, r *rig.Rig) func() int64 {
+	return func() int64 {
+		counts, err := r.Counts()
+		if err != nil {
+			t.Error(err)
+		}
+		return counts.Received
+	}
 }
 
 func TestOneConnectionCarriesEverything(t *testing.T) {
-	for _, st := range Stacks() {
+	for _, st := range stacks() {
 		t.Run(st.Name, func(t *testing.T) {
-			rig := start(t, st, link.Link{Delay: time.Millisecond})
-			up, down := rig.StartLoad(Upload, 2, 4096), rig.StartLoad(Download, 2, 4096)
+			r := start(t, st, link.Link{Delay: time.Millisecond})
+			up := StartLoad(r.Client(), received(t, r), Upload, 2, 4096)
+			down := StartLoad(r.Client(), received(t, r), Download, 2, 4096)
 			now := time.Now()
-			callers := rig.StartCallers(2, 64, Window{Begin: now, End: now.Add(50 * time.Millisecond)})
+			callers := StartCallers(r.Client(), 2, 64, Window{Begin: now, End: now.Add(50 * time.Millisecond)})
 			callers.Wait()
 			up.Stop()
 			down.Stop()
@@ -47,40 +65,18 @@ func TestOneConnectionCarriesEverything(t *testing.T) {
 			if time.Duration(hist.Min()) < 2*time.Millisecond*999/1000 { // the histogram has three digits
 				t.Errorf("a call took %v over a link of 1ms each way", time.Duration(hist.Min()))
 			}
-			if n := rig.Conns(); n != 1 {
-				t.Errorf("%d connections", n)
+			if counts, err := r.Counts(); err != nil || counts.Conns != 1 {
+				t.Errorf("%+v, %v, want one connection", counts, err)
 			}
-		})
-	}
-}
-
-func TestADownloadOfMessagesOverTheLimitIsRefused(t *testing.T) {
-	for _, st := range Stacks() {
-		t.Run(st.Name, func(t *testing.T) {
-			rig := start(t, st, link.Link{})
-			for size, want := range map[uint64]string{
-				MaxSize + 1:      "messages of 4193281 bytes asked for",
-				blob.MinSize - 1: "messages of 15 bytes asked for",
-			} {
-				ctx, cancel := context.WithCancel(t.Context())
-				stream, err := rig.Client().Open(ctx, MethodDownload)
-				if err != nil {
-					t.Fatal(err)
-				}
-				if err := stream.Send(blob.Tally{Messages: 1, Bytes: size}.Blob()); err != nil {
-					t.Fatal(err)
-				}
-				if err := stream.Recv(new(blob.Blob)); err == nil || !strings.Contains(err.Error(), want) {
-					t.Errorf("got %v, want %q", err, want)
-				}
-				cancel()
+			if up.Moved() == 0 || down.Moved() == 0 {
+				t.Errorf("%d bytes were uploaded and %d downloaded", up.Moved(), down.Moved())
 			}
 		})
 	}
 }
 
 func TestTheLargestMessagePassesBothWays(t *testing.T) {
-	for _, st := range Stacks() {
+	for _, st := range stacks() {
 		t.Run(st.Name, func(t *testing.T) {
 			in, out := blob.New(MaxSize, 3), new(blob.Blob)
 			if err := start(t, st, link.Link{}).Client().Echo(t.Context(), in, out); err != nil {
@@ -94,21 +90,24 @@ func TestTheLargestMessagePassesBothWays(t *testing.T) {
 }
 
 // swallow is a client whose streams take everything.
-type swallow struct{ Client }
+type swallow struct{ stack.Client }
 
-func (swallow) Open(ctx context.Context, _ string) (Stream, error) { return swallowed{ctx: ctx}, nil }
+func (swallow) Open(ctx context.Context, _ stack.Method) (stack.Stream, error) {
+	return swallowed{ctx: ctx}, nil
+}
 
 type swallowed struct {
-	Stream
+	stack.Stream
 	ctx context.Context
 }
 
 func (s swallowed) Send(*blob.Blob) error { return s.ctx.Err() }
+func (s swallowed) Close() error          { return nil }
 
 func TestSendersThatNobodyBlocksStopByThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const streams, size, most = 3, 100, 10_000
-		load := (&Rig{client: swallow{}}).startLoad(Stalled, streams, size, most)
+		load := startLoad(swallow{}, nil, Stalled, streams, size, most)
 		defer load.Stop()
 		synctest.Wait() // until every sender is blocked
 		if got := load.Moved(); got < most || got >= most+streams*size {
@@ -118,13 +117,4 @@ func TestSendersThatNobodyBlocksStopByThemselves(t *testing.T) {
 			t.Error(err)
 		}
 	})
-}
-
-func TestTheCodecRefusesWhatIsNoBlob(t *testing.T) {
-	if _, err := (codec{}).Marshal("text"); err == nil || err.Error() != "cannot encode a string" {
-		t.Errorf("got %v", err)
-	}
-	if err := (codec{}).Unmarshal(nil, new(string)); err == nil || err.Error() != "cannot decode a *string" {
-		t.Errorf("got %v", err)
-	}
 }

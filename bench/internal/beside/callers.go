@@ -10,13 +10,8 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"braid/bench/internal/blob"
-)
-
-// The range of latencies. What is longer counts as longest.
-const (
-	shortest = 100 * time.Nanosecond
-	longest  = time.Hour
-	digits   = 3 // significant ones
+	"braid/bench/internal/latency"
+	"braid/bench/internal/stack"
 )
 
 // Window is the time in which calls count.
@@ -25,7 +20,7 @@ type Window struct{ Begin, End time.Time }
 // Callers are goroutines that make unary calls, each one call after another,
 // from their start to the end of the window.
 type Callers struct {
-	client Client
+	client stack.Client
 	window Window
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -40,9 +35,9 @@ type Callers struct {
 
 // StartCallers starts n callers with messages of size bytes. Cancel or the end
 // of the window ends them.
-func (r *Rig) StartCallers(n, size int, window Window) *Callers {
+func StartCallers(client stack.Client, n, size int, window Window) *Callers {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Callers{client: r.client, window: window, cancel: cancel, hist: newHistogram()}
+	c := &Callers{client: client, window: window, cancel: cancel, hist: latency.NewHistogram()}
 	c.calling.Store(int64(n))
 	for i := range n {
 		c.wg.Go(func() { // ends with the window or with ctx
@@ -82,7 +77,7 @@ func (c *Callers) Result() (*hdrhistogram.Histogram, error) {
 // window counts with all the time that it takes: leaving out those that begin
 // before it or return after it would leave out the slowest ones.
 func (c *Callers) run(ctx context.Context, caller uint64, size int) (*hdrhistogram.Histogram, error) {
-	hist := newHistogram()
+	hist := latency.NewHistogram()
 	in, out := blob.New(size, caller), new(blob.Blob)
 	for seq := uint64(0); ; seq++ {
 		in.Stamp(caller, seq)
@@ -103,7 +98,7 @@ func (c *Callers) run(ctx context.Context, caller uint64, size int) (*hdrhistogr
 		if ended.Before(c.window.Begin) {
 			continue
 		}
-		_ = hist.RecordValue(int64(min(ended.Sub(began), longest))) // within the range
+		latency.Record(hist, ended.Sub(began))
 		if ended.Before(c.window.End) {
 			c.completed.Add(1)
 		}
@@ -118,8 +113,4 @@ func (c *Callers) collect(hist *hdrhistogram.Histogram, err error) {
 	if c.err == nil && err != nil && err != context.Canceled {
 		c.err = err
 	}
-}
-
-func newHistogram() *hdrhistogram.Histogram {
-	return hdrhistogram.New(int64(shortest), int64(longest), digits)
 }

@@ -1,13 +1,15 @@
+// Package beside runs small calls beside bulk streams over one connection, and
+// tells how the calls fare.
 package beside
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"braid/bench/internal/blob"
+	"braid/bench/internal/stack"
 )
 
 // Mode is what the bulk streams do.
@@ -30,34 +32,37 @@ const MaxTaken = 4 << 30
 
 // Load is bulk streams that are at work.
 type Load struct {
-	rig    *Rig
+	client stack.Client
 	mode   Mode
 	most   int64 // bytes that senders of the mode Stalled push
 	cancel context.CancelFunc
-	moved  atomic.Int64 // bytes: received by clients, or sent by them where nobody receives
-	wg     sync.WaitGroup
+
+	received func() int64 // bytes of payload that upload handlers have read
+	moved    atomic.Int64 // bytes: received by clients, or sent by them where nobody receives
+	wg       sync.WaitGroup
 
 	mu  sync.Mutex
 	err error // the first failure of a stream; guarded by mu
 }
 
+// MaxSize is the largest message in bytes: what all stacks accept by default,
+// less some room for what they put around it.
+const MaxSize = 4<<20 - 1<<10
+
 // StartLoad starts bulk streams, each with a goroutine of its own and messages
-// of size bytes. Stop ends them.
-func (r *Rig) StartLoad(mode Mode, streams, size int) *Load {
-	return r.startLoad(mode, streams, size, MaxTaken)
+// of size bytes. Stop ends them. The function tells how many bytes of payload the
+// upload handlers of the server have read.
+func StartLoad(client stack.Client, received func() int64, mode Mode, streams, size int) *Load {
+	return startLoad(client, received, mode, streams, size, MaxTaken)
 }
 
-func (r *Rig) startLoad(mode Mode, streams, size int, most int64) *Load {
+func startLoad(client stack.Client, received func() int64, mode Mode, streams, size int, most int64) *Load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Load{rig: r, mode: mode, most: most, cancel: cancel}
-	run := l.send
-	if mode == Download {
-		run = l.receive
-	}
-	msg := blob.New(size, 2) // shared: nobody changes it
+	l := &Load{client: client, received: received, mode: mode, most: most, cancel: cancel}
+	run := map[Mode]func(context.Context, int) error{Upload: l.send, Download: l.receive, Stalled: l.push}[mode]
 	for i := range streams {
 		l.wg.Go(func() { // ends with ctx, or when its stream fails
-			if err := run(ctx, msg); ctx.Err() == nil {
+			if err := run(ctx, size); ctx.Err() == nil {
 				l.fail(fmt.Errorf("bulk stream %d of %d: %w", i, streams, err))
 			}
 		})
@@ -69,7 +74,7 @@ func (r *Rig) startLoad(mode Mode, streams, size int, most int64) *Load {
 // nobody receives, how many the senders got rid of.
 func (l *Load) Moved() int64 {
 	if l.mode == Upload {
-		return l.rig.Received()
+		return l.received()
 	}
 	return l.moved.Load()
 }
@@ -96,45 +101,61 @@ func (l *Load) fail(err error) {
 	}
 }
 
-// send uploads as fast as it can.
-func (l *Load) send(ctx context.Context, msg *blob.Blob) error {
-	method := MethodUpload
-	if l.mode == Stalled {
-		method = MethodStall
-	}
-	stream, err := l.rig.client.Open(ctx, method)
+// over opens a stream, and closes it when use has returned.
+func (l *Load) over(ctx context.Context, method stack.Method, use func(stack.Stream) error) error {
+	stream, err := l.client.Open(ctx, method)
 	if err != nil {
 		return err
 	}
-	for {
-		if err := stream.Send(msg); err != nil {
-			return err
+	defer func() { _ = stream.Close() }() // what use returns is what counts
+	return use(stream)
+}
+
+// send uploads as fast as it can.
+func (l *Load) send(ctx context.Context, size int) error {
+	return l.over(ctx, stack.MethodUpload, func(stream stack.Stream) error {
+		msg := blob.New(size, 2)
+		for seq := uint64(0); ; seq++ {
+			msg.Stamp(0, seq)
+			if err := stream.Send(msg); err != nil {
+				return err
+			}
 		}
-		if l.mode == Stalled && l.moved.Add(int64(len(msg.Data))) >= l.most {
-			<-ctx.Done()
-			return ctx.Err()
+	})
+}
+
+// push sends to a handler that never receives.
+func (l *Load) push(ctx context.Context, size int) error {
+	return l.over(ctx, stack.MethodStall, func(stream stack.Stream) error {
+		msg := blob.New(size, 2)
+		for {
+			if err := stream.Send(msg); err != nil {
+				return err
+			}
+			if l.moved.Add(int64(size)) >= l.most {
+				<-ctx.Done()
+				return ctx.Err()
+			}
 		}
-	}
+	})
 }
 
 // receive downloads as fast as it can.
-func (l *Load) receive(ctx context.Context, msg *blob.Blob) error {
-	stream, err := l.rig.client.Open(ctx, MethodDownload)
-	if err != nil {
-		return err
-	}
-	ask := blob.Tally{Messages: 1, Bytes: uint64(len(msg.Data))}
-	if err := stream.Send(ask.Blob()); err != nil {
-		return err
-	}
-	var in blob.Blob
-	for {
-		if err := stream.Recv(&in); err != nil {
+func (l *Load) receive(ctx context.Context, size int) error {
+	return l.over(ctx, stack.MethodDownload, func(stream stack.Stream) error {
+		ask := blob.Tally{Messages: stack.Endless, Bytes: stack.Endless * uint64(size)}
+		if err := stream.Send(ask.Blob()); err != nil {
 			return err
 		}
-		if len(in.Data) != len(msg.Data) {
-			return errors.New("a message has not the size asked for")
+		var in blob.Blob
+		for seq := uint64(0); ; seq++ {
+			if err := stream.Recv(&in); err != nil {
+				return err
+			}
+			if err := in.Check(size, 0, seq); err != nil {
+				return err
+			}
+			l.moved.Add(int64(size))
 		}
-		l.moved.Add(int64(len(in.Data)))
-	}
+	})
 }

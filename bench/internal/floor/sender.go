@@ -9,7 +9,8 @@ import (
 // sender writes frames. A failed write closes the connection, so that the
 // reading side reports it.
 type sender interface {
-	Send(id uint32, payload []byte)
+	// Send sends a frame. It has no hold of the payload when it returns.
+	Send(k kind, number uint32, payload []byte)
 	Close()
 }
 
@@ -19,23 +20,34 @@ func newSender(conn net.Conn, yields int) sender {
 		return &directSender{conn: conn}
 	}
 	s := &batchSender{conn: conn, yields: yields, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	go s.write()
+	go s.write() // ends with Close, or when a write fails
 	return s
 }
 
 // directSender writes every frame by itself.
 type directSender struct {
 	conn net.Conn
-	mu   sync.Mutex
-	buf  []byte
+
+	mu  sync.Mutex
+	buf []byte    // guarded by mu
+	vec [2][]byte // guarded by mu
 }
 
 // Send implements sender.
-func (s *directSender) Send(id uint32, payload []byte) {
+func (s *directSender) Send(k kind, number uint32, payload []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.buf = appendFrame(s.buf[:0], id, payload)
-	if _, err := s.conn.Write(s.buf); err != nil {
+	s.buf = appendHeader(s.buf[:0], k, number, len(payload))
+	var err error
+	if len(payload) >= largeWrite {
+		s.vec = [2][]byte{s.buf, payload}
+		bufs := net.Buffers(s.vec[:])
+		_, err = bufs.WriteTo(s.conn)
+	} else {
+		s.buf = append(s.buf, payload...)
+		_, err = s.conn.Write(s.buf)
+	}
+	if err != nil {
 		_ = s.conn.Close()
 	}
 }
@@ -53,14 +65,15 @@ type batchSender struct {
 	done   chan struct{}
 
 	mu  sync.Mutex
-	buf []byte
+	buf []byte // guarded by mu
 }
 
 // Send implements sender.
-func (s *batchSender) Send(id uint32, payload []byte) {
+func (s *batchSender) Send(k kind, number uint32, payload []byte) {
 	s.mu.Lock()
 	first := len(s.buf) == 0
-	s.buf = appendFrame(s.buf, id, payload)
+	s.buf = appendHeader(s.buf, k, number, len(payload))
+	s.buf = append(s.buf, payload...)
 	s.mu.Unlock()
 	if first {
 		select {

@@ -2,16 +2,17 @@ package job
 
 import (
 	"context"
-
-	"storj.io/drpc"
+	"time"
 
 	"braid/bench/internal/blob"
+	"braid/bench/internal/latency"
+	"braid/bench/internal/stack"
 )
 
-// caller is one of the concurrent users of a connection. It reuses its
-// messages, so that allocations are those of the stack and of the server side.
-// It has a cancelable context of its own, because that is what calls are
-// usually made with.
+// caller is one of the concurrent users of a client. It reuses its messages, so
+// that allocations are those of the stack and of the server side. It has a
+// cancelable context of its own, because that is what calls are usually made
+// with.
 type caller struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -21,31 +22,60 @@ type caller struct {
 }
 
 // group is the callers of a job.
-type group []*caller
+type group struct {
+	client    stack.Client
+	latencies *latency.Recorder // may be nil
+	callers   []*caller
+}
 
-// newGroup returns n callers with payloads of size bytes.
-func newGroup(n, size int) group {
-	g := make(group, n)
-	for i := range g {
-		ctx, cancel := context.WithCancel(context.Background())
-		g[i] = &caller{
+// newGroup returns as many callers as the load says.
+func newGroup(ctx context.Context, load Load) group {
+	g := group{client: load.Client, latencies: load.Latencies}
+	for i := range load.Callers {
+		ctx, cancel := context.WithCancel(ctx)
+		g.callers = append(g.callers, &caller{
 			ctx:    ctx,
 			cancel: cancel,
 			id:     uint64(i) + 1,
-			size:   size,
-			in:     blob.New(size, uint64(i)),
+			size:   load.Size,
+			in:     blob.New(load.Size, uint64(i)),
 			out:    new(blob.Blob),
-		}
+		})
 	}
 	return g
 }
 
 // Close cancels the contexts of the callers.
 func (g group) Close() error {
-	for _, c := range g {
+	for _, c := range g.callers {
 		c.cancel()
 	}
 	return nil
+}
+
+// run does n units among the callers, and records how long each takes if
+// somebody wants to know.
+func (g group) run(n int, step func(i int, c *caller) error) error {
+	if g.latencies == nil {
+		return spread(n, len(g.callers), func(i int) error { return step(i, g.callers[i]) })
+	}
+	return spread(n, len(g.callers), func(i int) error {
+		began := time.Now()
+		if err := step(i, g.callers[i]); err != nil {
+			return err
+		}
+		g.latencies.Record(i, time.Since(began))
+		return nil
+	})
+}
+
+// call makes a call and checks its answer.
+func (g group) call(_ int, c *caller) error {
+	c.next()
+	if err := g.client.Echo(c.ctx, c.in, c.out); err != nil {
+		return err
+	}
+	return c.check()
 }
 
 // next marks the request as the next one of the caller.
@@ -58,66 +88,44 @@ func (c *caller) next() {
 func (c *caller) check() error { return c.out.Check(c.size, c.id, c.seq) }
 
 // exchange sends a message over the stream and receives the answer.
-func (c *caller) exchange(stream drpc.Stream) error {
+func (c *caller) exchange(stream stack.Handle) error {
 	c.next()
-	if err := stream.MsgSend(c.in, blob.Encoding{}); err != nil {
+	if err := stream.Send(c.in); err != nil {
 		return err
 	}
-	if err := stream.MsgRecv(c.out, blob.Encoding{}); err != nil {
+	if err := stream.Recv(c.out); err != nil {
 		return err
 	}
 	return c.check()
 }
 
 // unary calls and waits for the answer.
-type unary struct {
-	group
-	conn drpc.Conn
-}
+type unary struct{ group }
 
-func newUnary(conn drpc.Conn, callers, size int) (Job, error) {
-	return &unary{group: newGroup(callers, size), conn: conn}, nil
+func newUnary(ctx context.Context, load Load) (Job, error) {
+	return &unary{newGroup(ctx, load)}, nil
 }
 
 // Run implements Job.
-func (u *unary) Run(n int) error {
-	return Spread(n, len(u.group), func(i int) error {
-		c := u.group[i]
-		c.next()
-		if err := u.conn.Invoke(c.ctx, blob.MethodEcho, blob.Encoding{}, c.in, c.out); err != nil {
-			return err
-		}
-		return c.check()
-	})
-}
+func (u *unary) Run(n int) error { return u.run(n, u.call) }
 
 // openClose opens a stream, exchanges one message and closes the stream.
-type openClose struct {
-	group
-	conn drpc.Conn
-}
+type openClose struct{ group }
 
-func newOpenClose(conn drpc.Conn, callers, size int) (Job, error) {
-	return &openClose{group: newGroup(callers, size), conn: conn}, nil
+func newOpenClose(ctx context.Context, load Load) (Job, error) {
+	return &openClose{newGroup(ctx, load)}, nil
 }
 
 // Run implements Job.
 func (o *openClose) Run(n int) error {
-	return Spread(n, len(o.group), func(i int) error {
-		c := o.group[i]
-		stream, err := o.conn.NewStream(c.ctx, blob.MethodPingPong, blob.Encoding{})
+	return o.run(n, func(_ int, c *caller) error {
+		stream, err := o.client.Open(c.ctx, stack.MethodPingPong)
 		if err != nil {
 			return err
 		}
 		if err := c.exchange(stream); err != nil {
-			return err
+			return failed(stream, c.cancel, err)
 		}
-		if err := stream.Close(); err != nil {
-			return err
-		}
-		// A pool has its connection back only once the context is done. Who
-		// does not wait for that makes the pool dial more connections.
-		<-stream.Context().Done()
-		return nil
+		return stream.Close()
 	})
 }

@@ -3,20 +3,33 @@
 package job
 
 import (
+	"context"
 	"fmt"
-	"sync"
-	"sync/atomic"
 
-	"storj.io/drpc"
+	"braid/bench/internal/latency"
+	"braid/bench/internal/stack"
 )
 
 // Job does a unit of work again and again.
 type Job interface {
 	// Run does the unit n times and returns once all of it is done and
-	// acknowledged by the other side.
+	// acknowledged by the other side. It is for one goroutine at a time.
 	Run(n int) error
-	// Close releases what the job holds. It does not close the connection.
+	// Close releases what the job holds. It does not close the client.
 	Close() error
+}
+
+// Load is what a job is made of.
+type Load struct {
+	// Client is what the job works with.
+	Client stack.Client
+	// Callers is how many callers or streams there are at once.
+	Callers int
+	// Size is the size of a payload in bytes, at least blob.MinSize.
+	Size int
+	// Latencies takes how long each unit takes, where a unit is not a message
+	// one way. It may be nil.
+	Latencies *latency.Recorder
 }
 
 // Kind is a sort of work.
@@ -27,19 +40,92 @@ type Kind struct {
 	Unit string
 	// Who names what there may be many of at once.
 	Who string
-	// New makes a job that works over conn from the given number of callers
-	// at once, with payloads of size bytes.
-	New func(conn drpc.Conn, callers, size int) (Job, error)
+	// OneWay says that a unit is a message one way, which has no latency that
+	// one end alone could tell.
+	OneWay bool
+	// New makes a job. What it starts ends with ctx at the latest.
+	New func(ctx context.Context, load Load) (Job, error)
+
+	needs []stack.Feature // with any number of callers
+	many  []stack.Feature // with more than one
+	extra int             // calls and streams at once besides the callers
+	size  int             // of the messages of those
 }
 
 // The kinds of work.
 var (
-	Unary     = Kind{Name: "Unary", Unit: "call", Who: "callers", New: newUnary}
-	Upload    = Kind{Name: "Upload", Unit: "message", Who: "streams", New: newUpload}
-	Download  = Kind{Name: "Download", Unit: "message", Who: "streams", New: newDownload}
-	PingPong  = Kind{Name: "PingPong", Unit: "round trip", Who: "streams", New: newPingPong}
-	OpenClose = Kind{Name: "OpenClose", Unit: "stream", Who: "streams", New: newOpenClose}
+	// Unary is calls.
+	Unary = Kind{Name: "Unary", Unit: "call", Who: "callers", New: newUnary,
+		needs: []stack.Feature{stack.Unary}}
+	// Upload is messages from the client to the server.
+	Upload = Kind{Name: "Upload", Unit: "message", Who: "streams", New: newUpload, OneWay: true,
+		needs: []stack.Feature{stack.Upload}, many: []stack.Feature{stack.Concurrent}}
+	// Download is messages from the server to the client.
+	Download = Kind{Name: "Download", Unit: "message", Who: "streams", New: newDownload, OneWay: true,
+		needs: []stack.Feature{stack.Download}, many: []stack.Feature{stack.Concurrent}}
+	// PingPong is a message and its answer on a stream that stays open.
+	PingPong = Kind{Name: "PingPong", Unit: "round trip", Who: "streams", New: newPingPong,
+		needs: []stack.Feature{stack.Duplex}, many: []stack.Feature{stack.Concurrent}}
+	// OpenClose is streams that are opened, used for a message and its answer,
+	// and closed. Where a stack has one stream at a time, they take turns.
+	OpenClose = Kind{Name: "OpenClose", Unit: "stream", Who: "streams", New: newOpenClose,
+		needs: []stack.Feature{stack.Duplex}}
+	// Mixed is calls beside BulkStreams uploads of messages of BulkSize bytes,
+	// which go on all the time.
+	Mixed = Kind{Name: "Mixed", Unit: "call", Who: "callers", New: newMixed,
+		needs: []stack.Feature{stack.Unary, stack.Upload, stack.Concurrent}, extra: BulkStreams, size: BulkSize}
+	// Idle is calls of IdleCallers callers beside streams that are open and do
+	// nothing.
+	Idle = Kind{Name: "Idle", Unit: "call", Who: "streams", New: newIdle,
+		needs: []stack.Feature{stack.Unary, stack.Duplex, stack.Concurrent}, extra: IdleCallers}
 )
+
+// Kinds returns all kinds of work.
+func Kinds() []Kind { return []Kind{Unary, Upload, Download, PingPong, OpenClose, Mixed, Idle} }
+
+// Named returns the kind of that name.
+func Named(name string) (Kind, error) {
+	var names []string
+	for _, k := range Kinds() {
+		if k.Name == name {
+			return k, nil
+		}
+		names = append(names, k.Name)
+	}
+	return Kind{}, fmt.Errorf("work %q is none of %v", name, names)
+}
+
+// Check returns nil if the stack can do the work, and why not otherwise.
+func (k Kind) Check(st stack.Stack, callers, size int) error {
+	if callers < 1 {
+		return fmt.Errorf("%d %s, and there have to be some", callers, k.Who)
+	}
+	if size < stack.MinSize || size > stack.MaxSize {
+		return fmt.Errorf("messages of %d bytes, and they have to have %d to %d", size, stack.MinSize, stack.MaxSize)
+	}
+	features := k.needs
+	if callers > 1 {
+		features = append(features[:len(features):len(features)], k.many...)
+	}
+	if err := st.Check(features...); err != nil {
+		return err
+	}
+	setup := k.Setup(callers, size)
+	if st.MaxSize > 0 && setup.Size > st.MaxSize {
+		return fmt.Errorf("stack %s: messages of at most %d bytes", st.Name, st.MaxSize)
+	}
+	// Calls share what there is; streams that stay open cannot.
+	if k.Name != Unary.Name && st.MaxStreams > 0 && setup.Callers > st.MaxStreams {
+		return fmt.Errorf("stack %s: %d streams and calls at once, and no more than %d are possible here",
+			st.Name, setup.Callers, st.MaxStreams)
+	}
+	return nil
+}
+
+// Setup returns what a stack has to be ready for.
+func (k Kind) Setup(callers, size int) stack.Setup {
+	return stack.Setup{Callers: callers + k.extra, Size: max(size, k.size)}
+}
 
 // Case names the kind at a concurrency and a size, as in
 // BenchmarkName/callers=1/size=16B without the first word.
@@ -56,59 +142,5 @@ func SizeName(size int) string {
 		return fmt.Sprintf("%dKiB", size>>10)
 	default:
 		return fmt.Sprintf("%dB", size)
-	}
-}
-
-// grain is how many units a caller takes at once where there are plenty. It
-// keeps the shared counter out of the measurement, and is small enough for
-// all callers to finish at nearly the same time.
-const grain = 8
-
-// Spread does n units, shared out among the callers as they ask for more, and
-// returns the first error. A lone caller works on the calling goroutine.
-func Spread(n, callers int, step func(caller int) error) error {
-	if callers == 1 {
-		for range n {
-			if err := step(0); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	s := sharing{total: int64(n), grain: max(1, min(grain, int64(n/callers/grain)))}
-	var wg sync.WaitGroup
-	for caller := range min(callers, n) {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			s.work(caller, step)
-		}()
-	}
-	wg.Wait()
-	return s.err
-}
-
-// sharing is the state of one Spread.
-type sharing struct {
-	total, grain int64
-	taken        atomic.Int64
-	once         sync.Once
-	err          error
-}
-
-// work takes units and does them until there are none left or one fails.
-func (s *sharing) work(caller int, step func(int) error) {
-	for {
-		end := s.taken.Add(s.grain)
-		for range min(end, s.total) - (end - s.grain) {
-			if err := step(caller); err != nil {
-				s.once.Do(func() { s.err = err })
-				s.taken.Store(s.total)
-				return
-			}
-		}
-		if end >= s.total {
-			return
-		}
 	}
 }

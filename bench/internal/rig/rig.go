@@ -1,178 +1,173 @@
+// Package rig starts the server of a stack, over one of several transports, and
+// connects to it.
 package rig
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net"
-	"sync/atomic"
 
-	"storj.io/drpc"
-	"storj.io/drpc/drpcpool"
-
-	"braid/bench/internal/blob"
+	"braid/bench/internal/link"
+	"braid/bench/internal/stack"
 )
 
-// Rig is a running server and the client side that talks to it.
-type Rig struct {
-	stack  Stack
-	conn   drpc.Conn
-	closes []func() error
-	lis    *countingListener
-	cancel context.CancelFunc
-	served chan error
-	note   string
+// Config says what is started.
+type Config struct {
+	// Transport is what lies below the stack. Empty means TCP.
+	Transport Transport
+	// Setup is what the stack has to be ready for.
+	Setup stack.Setup
+	// Link is a slow link in between, if it is one. It needs the transport TCP.
+	Link link.Link
 }
 
-// Start serves the benchmark service with the stack, connects to it for the
-// number of concurrent callers given, and sends one verified call over every
-// connection, so that nothing that happens once per connection is measured.
-func Start(st Stack, callers int) (_ *Rig, err error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
+// Rig is a running server and the client that talks to it.
+type Rig struct {
+	client stack.Client
+	server server
+	dialed keeper
+	proxy  *link.Proxy // nil without a link
+}
+
+// Counts is what a server has counted.
+type Counts struct {
+	// Conns is how many connections it has accepted.
+	Conns int `json:"conns"`
+	// Received is how many bytes of payload its upload handlers have read.
+	Received int64 `json:"received"`
+}
+
+// server is a server, wherever it runs. Its methods may be called concurrently.
+type server interface {
+	addr() string
+	// separate reports whether the server is a process of its own.
+	separate() bool
+	counts() (Counts, error)
+	footprint() (Footprint, error)
+	// close ends the server and waits until it has ended.
+	close() error
+	// kill takes its connections away. It may be called while close waits.
+	kill()
+}
+
+// Start serves with the stack, connects, and compares every byte of the answer
+// to a first call. The context bounds the start, and the rig lives without it.
+func Start(ctx context.Context, st stack.Stack, cfg Config) (_ *Rig, err error) {
+	if err := cfg.check(st); err != nil {
+		return nil, err
+	}
+	r := new(Rig)
+	if cfg.Transport == Processes {
+		r.server, err = startChild(ctx, st, cfg.Setup)
+	} else {
+		r.server, err = startLocal(st, cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r := &Rig{
-		stack:  st,
-		lis:    &countingListener{Listener: lis},
-		cancel: cancel,
-		served: make(chan error, 1),
-	}
-	go func() {
-		r.served <- st.Serve(ctx, r.lis, func(mux drpc.Mux) error {
-			return mux.Register(blob.Service{}, blob.Description{})
-		})
+	defer func() {
+		if err != nil {
+			r.Kill()
+			if r.client != nil {
+				// It would dial again. What is broken may never return.
+				go func() { _ = r.client.Close() }()
+			}
+			if r.Separate() {
+				_ = r.server.close() // it has been killed
+			}
+		}
 	}()
-	if err := r.connect(ctx, callers); err != nil {
-		return nil, errors.Join(err, r.Close())
+	addr := r.server.addr()
+	if cfg.Link.Enabled() {
+		if r.proxy, err = link.Listen(addr, cfg.Link); err != nil {
+			return nil, err
+		}
+		addr = r.proxy.Addr().String()
+	}
+	r.client, err = st.Client(ctx, func(ctx context.Context) (net.Conn, error) {
+		return r.dial(ctx, addr, cfg)
+	}, cfg.Setup)
+	if err != nil {
+		return nil, fmt.Errorf("stack %s: %w", st.Name, err)
+	}
+	if err := stack.FirstCall(ctx, r.client); err != nil {
+		return nil, fmt.Errorf("stack %s: %w", st.Name, err)
 	}
 	return r, nil
 }
 
-// Conn returns what all callers call through.
-func (r *Rig) Conn() drpc.Conn { return r.conn }
-
-// Conns returns how many connections the server has accepted so far.
-func (r *Rig) Conns() int { return int(r.lis.accepted.Load()) }
-
-// Note returns what a reader of the results has to know about the rig, if
-// there is anything.
-func (r *Rig) Note() string { return r.note }
-
-// Close closes the client side and stops the server.
-func (r *Rig) Close() error {
-	var errs []error
-	for _, f := range r.closes {
-		errs = append(errs, f())
+// check refuses what does not go together.
+func (cfg Config) check(st stack.Stack) error {
+	if err := cfg.Transport.Check(st); err != nil {
+		return err
 	}
-	r.cancel()
-	errs = append(errs, <-r.served)
-	return errors.Join(errs...)
-}
-
-// connect makes the client side. A multiplexed stack, and any stack with a
-// single caller, uses one connection directly; otherwise there is a pool that
-// holds a connection for every caller.
-func (r *Rig) connect(ctx context.Context, callers int) error {
-	if r.stack.Multiplexed || callers == 1 {
-		conn, err := r.dial(ctx, "")
-		if err != nil {
-			return err
-		}
-		r.conn = conn
-		r.closes = append(r.closes, conn.Close)
-		return nil
-	}
-	return r.connectPool(ctx, callers)
-}
-
-// connectPool fills a pool of stock with connections that are ready for use.
-func (r *Rig) connectPool(ctx context.Context, callers int) error {
-	conns := min(callers, maxConns())
-	const key = "server"
-	pool := drpcpool.New[string, Client](drpcpool.Options{})
-	r.closes = append(r.closes, pool.Close)
-	for range conns {
-		conn, err := r.dial(ctx, key)
-		if err != nil {
-			return err
-		}
-		pool.Put(key, conn)
-	}
-	r.conn = pool.Get(ctx, key, r.dial)
-	if conns < callers {
-		r.note = fmt.Sprintf("stack %s: %d callers share %d connections, as many as the descriptor limit allows",
-			r.stack.Name, callers, conns)
-		r.conn = &limitedConn{Conn: r.conn, tokens: make(chan struct{}, conns)}
+	if cfg.Link.Enabled() && cfg.Transport != TCP && cfg.Transport != "" {
+		return fmt.Errorf("a link needs the transport %s, not %s", TCP, cfg.Transport)
 	}
 	return nil
 }
 
-// dial opens a connection and warms it up. It has the signature that the pool
-// asks for.
-func (r *Rig) dial(ctx context.Context, _ string) (Client, error) {
+// dial makes a connection of the transport.
+func (r *Rig) dial(ctx context.Context, addr string, cfg Config) (net.Conn, error) {
 	var dialer net.Dialer
-	raw, err := dialer.DialContext(ctx, "tcp", r.lis.Addr().String())
+	raw, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	conn := r.stack.Client(raw)
-	if err := warm(ctx, conn); err != nil {
-		return nil, errors.Join(fmt.Errorf("stack %s: first call: %w", r.stack.Name, err), conn.Close())
+	r.dialed.keep(raw)
+	if err := bound(raw, cfg.Link); err != nil {
+		return nil, err
 	}
-	return conn, nil
-}
-
-// warm sends one call and compares every byte of the answer.
-func warm(ctx context.Context, conn drpc.Conn) error {
-	in := blob.New(1<<10, 1)
-	var out blob.Blob
-	if err := conn.Invoke(ctx, blob.MethodEcho, blob.Encoding{}, in, &out); err != nil {
-		return err
+	if cfg.Transport == TLS {
+		return clientTLS(ctx, raw)
 	}
-	if !bytes.Equal(in.Data, out.Data) {
-		return errors.New("echo differs from what was sent")
+	return raw, nil
+}
+
+// Client returns what all callers call through.
+func (r *Rig) Client() stack.Client { return r.client }
+
+// Note returns what a reader of the figures has to know about the client, or "".
+func (r *Rig) Note() string {
+	if noter, ok := r.client.(stack.Noter); ok {
+		return noter.Note()
 	}
-	return nil
+	return ""
 }
 
-// limitedConn keeps callers from making the pool dial more connections than
-// the process may open.
-type limitedConn struct {
-	drpc.Conn
-	tokens chan struct{}
-}
+// Separate reports whether the server is a process of its own.
+func (r *Rig) Separate() bool { return r.server.separate() }
 
-// Invoke waits for its turn and calls.
-func (c *limitedConn) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, out drpc.Message) error {
-	c.tokens <- struct{}{}
-	defer func() { <-c.tokens }()
-	return c.Conn.Invoke(ctx, rpc, enc, in, out)
-}
+// Counts returns what the server has counted so far.
+func (r *Rig) Counts() (Counts, error) { return r.server.counts() }
 
-// NewStream refuses: streams that stay open would wait for each other forever.
-func (c *limitedConn) NewStream(context.Context, string, drpc.Encoding) (drpc.Stream, error) {
-	return nil, fmt.Errorf("no streams over a pool that the descriptor limit holds at %d connections", cap(c.tokens))
-}
-
-// countingListener counts the connections it accepts, so that what is said
-// about connections is what was seen.
-type countingListener struct {
-	net.Listener
-	accepted atomic.Int64
-}
-
-// Accept implements net.Listener.
-func (l *countingListener) Accept() (net.Conn, error) {
-	conn, err := l.Listener.Accept()
-	if err == nil {
-		l.accepted.Add(1)
+// Footprint collects garbage, and returns what this process holds then, and what
+// the server does, which is the same if it is not Separate.
+func (r *Rig) Footprint() (here, server Footprint, err error) {
+	here = takeFootprint()
+	if !r.Separate() {
+		return here, here, nil
 	}
-	return conn, err
+	server, err = r.server.footprint()
+	return here, server, err
 }
 
-// unknownLimit is how many connections to open at most where the system does
-// not say how many it allows.
-const unknownLimit = 4096
+// Close ends the connections and the server, and waits for both.
+func (r *Rig) Close() error {
+	err := errors.Join(r.client.Close(), r.server.close())
+	if r.proxy != nil {
+		err = errors.Join(err, r.proxy.Close())
+	}
+	return err
+}
+
+// Kill takes the sockets away from both sides and waits for nothing of the
+// stack. It may be called while Close waits.
+func (r *Rig) Kill() {
+	r.server.kill()
+	r.dialed.close()
+	if r.proxy != nil {
+		_ = r.proxy.Close() // Close may have done so
+	}
+}

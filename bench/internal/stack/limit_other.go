@@ -1,6 +1,6 @@
 //go:build !unix
 
-package rig
+package stack
 
 // maxConns returns how many loopback connections to count on.
 func maxConns() int { return unknownLimit }

@@ -1,4 +1,4 @@
-package beside
+package stack
 
 import (
 	"context"
@@ -13,36 +13,42 @@ import (
 	"braid/bench/internal/blob"
 )
 
-// GRPC returns grpc-go with default options, but for what carries plain bytes
-// over a plain connection.
+// GRPC returns grpc-go.
 func GRPC() Stack {
 	return Stack{
-		Name:   "grpc",
-		Module: "google.golang.org/grpc",
+		Name:        "grpc",
+		Module:      "google.golang.org/grpc",
+		Multiplexed: true,
 		Settings: []string{
-			"default options of grpc.NewClient and grpc.NewServer, but for the codec, the dialer and no TLS",
+			"default options of grpc.NewClient and grpc.NewServer, but for the codec, the dialer and no TLS of its own",
 			"HTTP/2 frames of at most 16 KiB",
 			"windows of 64 KiB, of streams and of the connection, that grow with the measured bandwidth-delay product",
 			"buffers of 32 KiB for reading and for writing",
+			"above 4 MiB the limit of messages is raised on both ends",
+			"a stream is closed by canceling its context, which sends RST_STREAM and is not answered",
 		},
 		Serve:  serveGRPC,
 		Client: dialGRPC,
 	}
 }
 
-// serveGRPC serves until ctx is done, and then ends every connection.
-func serveGRPC(ctx context.Context, lis net.Listener, service *Service) error {
-	server := grpc.NewServer(grpc.ForceServerCodecV2(codec{}))
+// serveGRPC implements Stack.Serve.
+func serveGRPC(ctx context.Context, lis net.Listener, service *Service, setup Setup) error {
+	opts := []grpc.ServerOption{grpc.ForceServerCodecV2(grpcCodec{})}
+	if limit := setup.messageLimit(); limit > 0 {
+		opts = append(opts, grpc.MaxRecvMsgSize(limit))
+	}
+	server := grpc.NewServer(opts...)
 	desc := grpc.ServiceDesc{
-		ServiceName: serviceName,
+		ServiceName: ServiceName,
 		HandlerType: (*any)(nil),
-		Methods:     []grpc.MethodDesc{{MethodName: MethodEcho[len("/"+serviceName+"/"):], Handler: echoGRPC}},
+		Methods:     []grpc.MethodDesc{{MethodName: string(MethodEcho), Handler: echoGRPC}},
 	}
 	for _, method := range streamMethods {
 		desc.Streams = append(desc.Streams, grpc.StreamDesc{
-			StreamName: method.name[len("/"+serviceName+"/"):],
+			StreamName: string(method.name),
 			Handler: func(srv any, stream grpc.ServerStream) error {
-				return method.handler(srv.(*Service), grpcStream{stream})
+				return method.handler(srv.(*Service), grpcHandle{stream})
 			},
 			ServerStreams: true,
 			ClientStreams: true,
@@ -68,11 +74,15 @@ func echoGRPC(srv any, ctx context.Context, dec func(any) error, _ grpc.UnarySer
 }
 
 // dialGRPC makes a client. It connects with the first call.
-func dialGRPC(_ context.Context, dial Dial) (Client, error) {
+func dialGRPC(_ context.Context, dial Dial, setup Setup) (Client, error) {
+	calls := []grpc.CallOption{grpc.ForceCodecV2(grpcCodec{})}
+	if limit := setup.messageLimit(); limit > 0 {
+		calls = append(calls, grpc.MaxCallRecvMsgSize(limit))
+	}
 	conn, err := grpc.NewClient("passthrough:///server",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
-		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(codec{})))
+		grpc.WithDefaultCallOptions(calls...))
 	if err != nil {
 		return nil, err
 	}
@@ -82,23 +92,28 @@ func dialGRPC(_ context.Context, dial Dial) (Client, error) {
 // grpcClient implements Client.
 type grpcClient struct{ conn *grpc.ClientConn }
 
+// Echo implements Client.
 func (c grpcClient) Echo(ctx context.Context, in, out *blob.Blob) error {
-	return c.conn.Invoke(ctx, MethodEcho, in, out)
+	return c.conn.Invoke(ctx, MethodEcho.Path(), in, out)
 }
 
-func (c grpcClient) Open(ctx context.Context, method string) (Stream, error) {
+// Open implements Client.
+func (c grpcClient) Open(ctx context.Context, method Method) (Stream, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	desc := &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}
-	stream, err := c.conn.NewStream(ctx, desc, method)
+	stream, err := c.conn.NewStream(ctx, desc, method.Path())
 	if err != nil {
+		cancel()
 		return nil, err
 	}
-	return grpcStream{stream}, nil
+	return &grpcStream{grpcHandle{stream}, stream, cancel}, nil
 }
 
+// Close implements Client.
 func (c grpcClient) Close() error { return c.conn.Close() }
 
-// grpcStream implements Stream, with what the two sides have in common.
-type grpcStream struct {
+// grpcHandle implements Handle, with what the two sides have in common.
+type grpcHandle struct {
 	stream interface {
 		Context() context.Context
 		SendMsg(msg any) error
@@ -106,23 +121,36 @@ type grpcStream struct {
 	}
 }
 
-func (s grpcStream) Context() context.Context { return s.stream.Context() }
+func (s grpcHandle) Context() context.Context  { return s.stream.Context() }
+func (s grpcHandle) Send(msg *blob.Blob) error { return s.stream.SendMsg(msg) }
+func (s grpcHandle) Recv(msg *blob.Blob) error { return s.stream.RecvMsg(msg) }
 
-func (s grpcStream) Send(msg *blob.Blob) error { return s.stream.SendMsg(msg) }
+// grpcStream implements Stream.
+type grpcStream struct {
+	grpcHandle
+	client grpc.ClientStream
+	cancel context.CancelFunc
+}
 
-func (s grpcStream) Recv(msg *blob.Blob) error { return s.stream.RecvMsg(msg) }
+func (s *grpcStream) CloseSend() error { return s.client.CloseSend() }
 
-// codec carries the bytes of a Blob as they are, with one copy each way as
+// Close implements Stream.
+func (s *grpcStream) Close() error {
+	s.cancel()
+	return nil
+}
+
+// grpcCodec carries the bytes of a Blob as they are, with one copy each way as
 // blob.Encoding has it. It allocates as grpc-go's own codec for protobuf does.
-type codec struct{}
+type grpcCodec struct{}
 
-var _ encoding.CodecV2 = codec{}
+var _ encoding.CodecV2 = grpcCodec{}
 
 // Name implements encoding.CodecV2.
-func (codec) Name() string { return "blob" }
+func (grpcCodec) Name() string { return "blob" }
 
 // Marshal implements encoding.CodecV2.
-func (codec) Marshal(v any) (mem.BufferSlice, error) {
+func (grpcCodec) Marshal(v any) (mem.BufferSlice, error) {
 	b, ok := v.(*blob.Blob)
 	if !ok {
 		return nil, fmt.Errorf("cannot encode a %T", v)
@@ -137,7 +165,7 @@ func (codec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 // Unmarshal implements encoding.CodecV2.
-func (codec) Unmarshal(data mem.BufferSlice, v any) error {
+func (grpcCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	b, ok := v.(*blob.Blob)
 	if !ok {
 		return fmt.Errorf("cannot decode a %T", v)

@@ -1,0 +1,9 @@
+package job
+
+import (
+	"testing"
+
+	"braid/internal/drpctest"
+)
+
+func TestMain(m *testing.M) { drpctest.Main(m) }
