@@ -75,15 +75,23 @@ generate: ## generate the code of the examples' .proto files
 	sh examples/generate.sh
 
 .PHONY: bench
-bench: ## run all benchmarks six times, for benchstat
-	go test -run '^$$' -bench . -count 6 ./... ./bench/...
+bench: ## measure braid beside other stacks, write bench/RESULTS.md and plots (15 minutes)
+	go run ./bench/cmd/results
+
+.PHONY: bench-quick
+bench-quick: ## measure the main cases of that, and print them (2 minutes)
+	go run ./bench/cmd/results -quick
+
+.PHONY: bench-go
+bench-go: ## run Go's benchmarks six times, for benchstat
+	go test -run '^$$' -bench . -count 6 -timeout 60m ./... ./bench/...
 
 .PHONY: bench-once
 bench-once: ## run each benchmark once, to see that it works
 	go test -run '^$$' -bench . -benchtime 1x ./... ./bench/...
 
 .PHONY: ratios
-ratios: ## measure braid and stock in alternation, and print the ratios
+ratios: ## measure braid and storj.io/drpc in alternation, and print the ratios
 	go run ./bench/cmd/ratios
 
 .PHONY: ci

@@ -346,18 +346,15 @@ func (m *Manager) addLocked(s *drpcstream.Stream) {
 
 // StreamEnded implements drpcstream.Owner.
 func (m *Manager) StreamEnded(s *drpcstream.Stream) {
-	var next invoke
-	ok := false
 	m.mu.Lock()
 	removed, waited := m.streamEndedLocked(s)
-	if m.server && s.CountReturn() {
-		next, ok = m.handlers.returned()
+	if m.server && len(m.handlers.waiting) == 0 && s.CountReturn() {
+		// Returned need not do it. Where another handler is to be started, it has to:
+		// only the goroutine of this one may do so.
+		m.handlers.running--
 		m.checkIdleLocked()
 	}
 	m.mu.Unlock()
-	if ok {
-		m.hooks.Handle(next.stream, next.rpc)
-	}
 	if waited {
 		s.Cancel(context.Canceled) // nobody will ever receive what has come on it
 	}

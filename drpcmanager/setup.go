@@ -45,6 +45,7 @@ type setups struct {
 	bytes int         // sum of their sizes
 	timer *time.Timer // runs while there may be one to expire
 	over  bool        // the connection has ended
+	spare *setup      // for the next one, if not nil
 }
 
 func (t *setups) init(m *Manager) { t.m = m }
@@ -73,7 +74,12 @@ func (t *setups) addLocked(id uint64) (*setup, error) {
 	if t.byID == nil {
 		t.byID = make(map[uint64]*setup)
 	}
-	s := &setup{since: time.Now()}
+	s := t.spare
+	if s == nil {
+		s = new(setup)
+	}
+	t.spare = nil
+	s.since = time.Now()
 	t.byID[id] = s
 	if t.timer == nil {
 		t.timer = time.AfterFunc(t.m.opts.Limits.invoke(), t.expire)
@@ -190,6 +196,9 @@ func (m *Manager) addSetupFrame(fr drpcwire.Frame, more uint64) (o opening, ok b
 	return m.advanceLocked(id, s, fr, more)
 }
 
+// keptStorage is the most storage, in bytes, that is kept for the next setup.
+const keptStorage = 512
+
 // knownNames bounds the names that a connection remembers.
 const knownNames = 64
 
@@ -265,10 +274,16 @@ func (m *Manager) advanceLocked(id uint64, s *setup, fr drpcwire.Frame, more uin
 	if !last {
 		return o, false, nil
 	}
-	o = opening{asm: s.asm, rpc: string(pkt.Data), metadata: s.metadata, deadline: s.deadline}
+	live := !s.dead
+	o = opening{asm: s.asm, rpc: m.methodName(pkt.Data), metadata: s.metadata, deadline: s.deadline}
 	o.asm.Use(nil) // what the metadata took is not for messages
 	t.removeLocked(id)
-	return o, !s.dead, nil
+	storage := s.asm.Storage()
+	if *s = (setup{}); cap(storage) <= keptStorage {
+		s.asm.Use(storage)
+	}
+	t.spare = s
+	return o, live, nil
 }
 
 // refuse tells the peer why its stream was not opened. What it has sent on that before

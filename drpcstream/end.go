@@ -62,15 +62,15 @@ func (s *Stream) afterEnd(o outcome) {
 // more than once.
 func (s *Stream) finish() {
 	s.mu.Lock()
-	stop, timer, err := s.stopWatch, s.deadline, s.endCtx
-	s.stopWatch, s.deadline = nil, nil
+	stop, timed, err := s.stopWatch, s.timed, s.endCtx
+	s.stopWatch, s.timed = nil, false
 	totals := s.recv.settle()
 	totals.Sent, s.out.spent = s.out.spent, 0
 	s.mu.Unlock()
 	if stop != nil && stop() {
 		s.Release()
 	}
-	if timer != nil && timer.Stop() {
+	if timed && s.timer.Stop() {
 		s.Release()
 	}
 	s.cfg.Budget.Add(totals)

@@ -38,10 +38,10 @@ func (s *Stream) Release() {
 	if s.holders.Add(-1) > 0 || !s.fin.IsSet() || !s.ctx.Load().detach() {
 		return
 	}
-	unused, storage, arrived := &s.cfg.unused, s.recv.small, s.recv.arrived
+	unused, storage, arrived, timer := &s.cfg.unused, s.recv.small, s.recv.arrived, s.timer
 	*s = Stream{} // now, not later: the race detector finds who still uses it
 	s.asm.Use(storage)
-	s.recv.arrived = arrived
+	s.recv.arrived, s.timer = arrived, timer
 	unused.Put(s)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -62,7 +63,8 @@ type Stream struct {
 	ctxErr     error             // what it has ended with before it was asked for
 	watched    bool              // the end of the parent context ends the stream
 	stopWatch  func() bool       // ends the watch over the parent context
-	deadline   *time.Timer       // server: ends the stream when the client's deadline has passed
+	timer      *time.Timer       // server: ends the stream when the client's deadline has passed
+	timed      bool              // it may be running
 
 	sendTimeout atomic.Int64 // time.Durations; see SetSendTimeout
 	recvTimeout atomic.Int64
@@ -119,6 +121,9 @@ const maxTimeoutLen = 10
 func (s *Stream) Open(id uint64, call Call) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	storage := slices.Grow(s.asm.Storage(), len(call.RPC)+maxTimeoutLen)
+	name := append(storage, call.RPC...)
+	timeout := name[len(name):] // behind it
 	var msg uint64
 	var arr [6]drpcwire.Frame
 	frames := arr[:0]
@@ -133,9 +138,9 @@ func (s *Stream) Open(id uint64, call Call) error {
 	}
 	if !call.Deadline.IsZero() && s.cfg.Owner.PeerKnown() {
 		left := time.Until(call.Deadline)
-		add(drpcwire.KindTimeout, true, drpcwire.AppendTimeout(make([]byte, 0, maxTimeoutLen), left))
+		timeout = drpcwire.AppendTimeout(timeout, left)
+		add(drpcwire.KindTimeout, true, timeout)
 	}
-	name := append(s.asm.Storage(), call.RPC...)
 	add(drpcwire.KindInvoke, false, name)
 	if len(call.Settings) > 0 {
 		add(drpcwire.KindSettings, true, call.Settings)
@@ -148,7 +153,7 @@ func (s *Stream) Open(id uint64, call Call) error {
 	if err := s.cfg.Writer.TryOpen(&s.lane, frames[:head], frames[head:]); err != nil {
 		return err
 	}
-	s.asm.Use(name)
+	s.asm.Use(storage)
 	s.id, s.lastMsg = id, msg
 	s.setState(Open)
 	s.startFlowLocked(s.cfg.Owner.Windows())
@@ -168,6 +173,9 @@ func (s *Stream) Lane() *drpcwire.Lane { return &s.lane }
 // and the assembler that has read it: message ids go on from there. A deadline that
 // is not zero ends the stream when it has passed.
 func (s *Stream) Accept(id uint64, asm drpcwire.Assembler, deadline time.Time) {
+	if storage := s.asm.Storage(); cap(storage) > cap(asm.Storage()) {
+		asm.Use(storage)
+	}
 	s.id, s.asm = id, asm
 	s.callDeadline = deadline
 	s.mu.Lock()
@@ -176,11 +184,19 @@ func (s *Stream) Accept(id uint64, asm drpcwire.Assembler, deadline time.Time) {
 	s.startFlowLocked(s.cfg.Owner.Windows())
 	if !deadline.IsZero() {
 		s.Retain()
-		s.deadline = time.AfterFunc(time.Until(deadline), func() {
-			s.Cancel(context.DeadlineExceeded)
-			s.Release()
-		})
+		s.timed = true
+		if left := time.Until(deadline); s.timer != nil {
+			s.timer.Reset(left)
+		} else {
+			s.timer = time.AfterFunc(left, s.deadlinePassed)
+		}
 	}
+}
+
+// deadlinePassed is called by the timer.
+func (s *Stream) deadlinePassed() {
+	s.Cancel(context.DeadlineExceeded)
+	s.Release()
 }
 
 // Watch ends the stream by cancellation when its context ends, without anybody

@@ -28,7 +28,16 @@ const (
 
 // Path returns the name of the method with that of its service, as it goes over
 // the wire.
-func (m Method) Path() string { return "/" + ServiceName + "/" + string(m) }
+func (m Method) Path() string { return paths[m] }
+
+// paths has the names made, so that none is while a call is measured.
+var paths = func() map[Method]string {
+	paths := make(map[Method]string)
+	for _, m := range []Method{MethodEcho, MethodUpload, MethodDownload, MethodPingPong, MethodStall} {
+		paths[m] = "/" + ServiceName + "/" + string(m)
+	}
+	return paths
+}()
 
 // streamMethods are the methods that take a stream.
 var streamMethods = []struct {
