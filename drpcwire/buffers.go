@@ -10,7 +10,7 @@ import (
 // that once had large messages, or many at once, holds on to little.
 const (
 	minClass = 10 // 1 KiB
-	maxClass = 27 // 128 MiB; what is larger is not kept
+	maxClass = 26 // 64 MiB; what is larger is not kept
 )
 
 // LargeBuffer is the capacity from which storage is shared.

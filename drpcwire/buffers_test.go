@@ -72,7 +72,7 @@ func TestWhatArrivesInPiecesIsMovedSeldom(t *testing.T) {
 }
 
 func TestStorageThatIsSmallOrHugeOrOddIsNotShared(t *testing.T) {
-	for _, n := range []int{1, large / 2, large - 1, large + 1, 3 * large, tooBig, 16 << 20} {
+	for _, n := range []int{1, large / 2, large - 1, large + 1, 3 * large, tooBig, 128 << 20} {
 		buf := make([]byte, n)
 		for _, ask := range []int{n, 1 << (bits.Len(uint(n)) - 1)} {
 			for range attempts {
