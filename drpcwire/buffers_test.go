@@ -13,7 +13,7 @@ import (
 
 const (
 	large    = drpcwire.LargeBuffer
-	tooBig   = 8<<20 + 1 // storage of this capacity is not kept
+	tooBig   = 64<<20 + 1 // storage of this capacity is not kept
 	attempts = 100       // of what sync.Pool may refuse now and then
 )
 
