@@ -14,7 +14,7 @@ import (
 const (
 	large    = drpcwire.LargeBuffer
 	tooBig   = 64<<20 + 1 // storage of this capacity is not kept
-	attempts = 100       // of what sync.Pool may refuse now and then
+	attempts = 100        // of what sync.Pool may refuse now and then
 )
 
 func TestStorageGrowsToWhatIsAskedFor(t *testing.T) {
