@@ -34,10 +34,14 @@ func (s *Server) run(stream *drpcstream.Stream, rpc string) {
 		_ = stream.Return(errPanic) // an error means that the client is gone
 		s.logPanic(rpc, value)
 	}()
+	unary := s.registry != nil && s.registry.Unary(rpc)
+	if unary {
+		stream.EndWithReply()
+	}
 	err := s.handle(stream, rpc)
 	_ = stream.Return(err) // an error means that the client is gone
 	returned = true        // not before: the methods of err are the handler's code, too
-	if s.registry != nil && s.registry.Unary(rpc) {
+	if unary {
 		stream.Release()
 	}
 }

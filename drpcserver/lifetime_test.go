@@ -9,12 +9,14 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"storj.io/drpc"
 	"storj.io/drpc/drpcerr"
 
 	"braid/drpcconn"
+	"braid/drpcmanager"
 	"braid/drpcmux"
 	"braid/drpcserver"
 	"braid/drpcstream"
@@ -217,4 +219,85 @@ func TestCallsThatEndInEveryWayDoNotMeet(t *testing.T) {
 	}
 	wg.Wait()
 	_ = conn.Close()
+}
+
+// Calls that wait for the budget of their connection, and are canceled while others are
+// about to give them what they wait for: whoever looks at one of them there holds it.
+func TestCallsThatWaitForTheBudgetAndEndDoNotMeet(t *testing.T) {
+	const size = 300_000 // more than a window, so that each needs some of the budget
+	service := &drpctest.Service{UnaryFn: func(_ context.Context, in *drpctest.Msg) (*drpctest.Msg, error) {
+		return in, nil
+	}}
+	opts := drpcmanager.Options{Window: drpcmanager.Window{Initial: 16 << 10, Budget: 400_000}}
+	server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), service), drpcserver.Options{Manager: opts})
+	conn := drpcconn.NewWithOptions(drpctest.Dial(t, drpctest.Serve(t, server)), drpcconn.Options{Manager: opts})
+	if _, err := drpctest.Call(t.Context(), conn, "known"); err != nil {
+		t.Fatal(err)
+	}
+	calls := 40
+	if testing.Short() {
+		calls = 10
+	}
+	var wg sync.WaitGroup
+	for i := range 24 {
+		wg.Go(func() {
+			rng := rand.New(rand.NewPCG(uint64(i), 2))
+			for j := range calls {
+				text := fmt.Sprint(i, "-", j, strings.Repeat("x", rng.IntN(size)))
+				ctx, cancel := context.WithCancel(t.Context())
+				hurried := rng.IntN(2) == 0
+				if hurried {
+					cancel()
+					ctx, cancel = context.WithTimeout(t.Context(), time.Duration(rng.IntN(3000))*time.Microsecond)
+				}
+				got, err := drpctest.Call(ctx, conn, text)
+				cancel()
+				if err == nil && got != text || err != nil && (!hurried || !errors.Is(err, context.DeadlineExceeded)) {
+					t.Errorf("%.20q: %.20q, %v", text, got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	_ = conn.Close()
+}
+
+// audited is a handler that goes on after the Mux has handled a call.
+type audited struct {
+	drpc.Handler
+	after func(ctx context.Context)
+}
+
+func (a audited) HandleRPC(stream drpc.Stream, rpc string) error {
+	err := a.Handler.HandleRPC(stream, rpc)
+	a.after(stream.Context())
+	return err
+}
+
+// The end of the call leaves when all of its handler has returned, and not with the
+// answer.
+func TestAHandlerAroundTheMuxRunsBeforeTheCallEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		mux := drpctest.Register(t, drpcmux.New(), &drpctest.Service{})
+		release, seen := make(chan struct{}), make(chan error, 1)
+		server := drpcserver.New(audited{mux, func(ctx context.Context) {
+			<-release
+			seen <- ctx.Err()
+		}})
+		a, b := drpctest.Pipe()
+		done := make(chan error, 1)
+		go func() { done <- server.ServeOne(t.Context(), a) }()
+		peer := drpctest.NewPeer(t, b)
+		peer.Send(`s1 m1 Invoke "/test.Service/Unary"`, `s1 m2 Message "x"`, `s1 m3 CloseSend`)
+		peer.Expect(`s1 m1 Message "x"`)
+		synctest.Wait()
+		peer.ExpectNothing()
+		close(release)
+		if err := <-seen; err != nil {
+			t.Errorf("the context before the handler has returned: %v", err)
+		}
+		peer.Expect(`s1 m2 CloseSend`)
+		peer.Close()
+		<-done
+	})
 }

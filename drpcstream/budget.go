@@ -86,7 +86,14 @@ func (b *Budget) give(n int64) {
 
 // passOn gives what has been returned to the streams that wait for it.
 func (b *Budget) passOn() {
-	for f := b.next(); f != nil && f.owner.extendWindow(); f = b.next() {
+	for more := true; more; {
+		f := b.next()
+		if f == nil {
+			return
+		}
+		owner := f.owner
+		more = owner.extendWindow()
+		owner.Release()
 	}
 }
 
@@ -177,7 +184,8 @@ func (b *Budget) removeLocked(f *inflow) {
 	}
 }
 
-// next returns who has waited for the longest, if there may be budget for it.
+// next returns who has waited for the longest, if there may be budget for it. Its owner
+// is to be released: who waits here is in somebody's hands, but need not stay there.
 func (b *Budget) next() *inflow {
 	if b.queued.Load() == 0 {
 		return nil
@@ -188,5 +196,7 @@ func (b *Budget) next() *inflow {
 	if first == nil || b.head != nil && b.used.Load() >= b.total {
 		return nil
 	}
-	return first.Value.(*inflow)
+	f := first.Value.(*inflow)
+	f.owner.Retain()
+	return f
 }

@@ -151,6 +151,10 @@ type flowOwner interface {
 	// whether the stream needs no more, for now.
 	extendWindow() bool
 
+	// Retain and Release are those of Stream.
+	Retain()
+	Release()
+
 	// patience is how long the connection's reader waits for room in the queue of
 	// a stream without credit; zero means without end.
 	patience() time.Duration

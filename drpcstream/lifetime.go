@@ -2,6 +2,7 @@ package drpcstream
 
 import (
 	"context"
+	"sync"
 
 	"storj.io/drpc"
 )
@@ -21,12 +22,15 @@ import (
 // call.
 const keptStorage = 512
 
-// take returns a stream in state Init that nobody has.
-func (c *Config) take() *Stream {
-	if s, ok := c.unused.Get().(*Stream); ok {
-		return s
+// unused returns the pool of streams in state Init that nobody has. Each connection has
+// its own, as channels and timers go with the streams, which must not leave the bubble
+// of a test (testing/synctest). It is storage of its own, because the runtime holds on to
+// a pool for a while, and is not to hold on to the connection.
+func (c *Config) unused() *sync.Pool {
+	if c.pool.Load() == nil {
+		c.pool.CompareAndSwap(nil, &sync.Pool{New: func() any { return new(Stream) }})
 	}
-	return new(Stream)
+	return c.pool.Load()
 }
 
 // Retain adds one to those that hold the stream. It must be called by someone who
@@ -38,7 +42,7 @@ func (s *Stream) Release() {
 	if s.holders.Add(-1) > 0 || !s.fin.IsSet() || !s.ctx.Load().detach() {
 		return
 	}
-	unused, storage, arrived, timer := &s.cfg.unused, s.recv.small, s.recv.arrived, s.timer
+	unused, storage, arrived, timer := s.cfg.unused(), s.recv.small, s.recv.arrived, s.timer
 	*s = Stream{} // now, not later: the race detector finds who still uses it
 	s.asm.Use(storage)
 	s.recv.arrived, s.timer = arrived, timer

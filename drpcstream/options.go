@@ -2,6 +2,7 @@ package drpcstream
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"storj.io/drpc"
@@ -79,5 +80,5 @@ type Config struct {
 	HoldSize     int // bytes gathered under ManualFlush before they are sent anyway
 	Options      Options
 
-	unused sync.Pool // of *Stream
+	pool atomic.Pointer[sync.Pool] // see unused
 }

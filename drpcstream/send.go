@@ -51,9 +51,13 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 	return s.send(drpcwire.KindMessage, data)
 }
 
-// Reply sends the answer of a unary call: the last message, after which the handler
-// returns. It is MsgSend and, where the answer leaves at once and the client sends no
-// more, Return(nil) in the same step. A Return must follow in any case.
+// EndWithReply lets Reply end the stream, on the server: nothing of the handler runs after
+// that. It must be called before the handler is.
+func (s *Stream) EndWithReply() { s.replies = true }
+
+// Reply sends the answer of a unary call, the last message. It is MsgSend and, after
+// EndWithReply, where the answer leaves at once and the client sends no more, Return(nil)
+// in the same step. A Return must follow in any case.
 func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
 	s.write.Lock()
 	defer s.unlockWrite()
@@ -75,7 +79,7 @@ func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
 func (s *Stream) replyAtOnce(data []byte) bool {
 	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
 	s.mu.Lock()
-	if !s.cfg.Server || s.sendErr != nil || !s.recvClosed || s.manual || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
+	if !s.replies || s.sendErr != nil || !s.recvClosed || s.manual || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
 		s.mu.Unlock()
 		return false
 	}

@@ -32,6 +32,8 @@ type Stream struct {
 	cfg   *Config
 	stats *drpcstats.Stats // counts message bytes; may be nil
 
+	replies bool // a Reply may end it; see EndWithReply
+
 	state   atomic.Uint32             // a State; see setState
 	holders atomic.Int32              // see Release
 	ctx     atomic.Pointer[streamCtx] // made with mu held, when it is first asked for
@@ -85,7 +87,7 @@ var _ drpc.Stream = (*Stream)(nil)
 // New returns a stream in state Init. Values and deadline of its context come
 // from ctx; whether the end of ctx is watched is up to Watch. stats may be nil.
 func New(ctx context.Context, cfg *Config, stats *drpcstats.Stats) *Stream {
-	s := cfg.take()
+	s := cfg.unused().Get().(*Stream)
 	s.parent, s.cfg, s.stats, s.manual = ctx, cfg, stats, cfg.Options.ManualFlush
 	s.holders.Store(1)
 	s.recv.keep = cfg.Options.MaximumBufferSize
