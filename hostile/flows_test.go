@@ -238,7 +238,7 @@ func (c *raw) largeCall(size int) {
 	c.send(frame(drpcwire.KindInvoke, id, 1, drpctest.Unary))
 	data := strings.Repeat("x", 16<<10)
 	sent := 0
-	c.upload(id, func() (drpcwire.Frame, bool) {
+	whole := c.uploadWithin(patience, id, func() (drpcwire.Frame, bool) {
 		switch sent += len(data); {
 		case sent < size:
 			return part(drpcwire.KindMessage, id, 2, data), true
@@ -249,6 +249,11 @@ func (c *raw) largeCall(size int) {
 		}
 		return drpcwire.Frame{}, false
 	})
+	if !whole && c.a.ctx.Err() != nil { // the attack was over before all of the call had left
+		c.mu.Lock()
+		c.short = true
+		c.mu.Unlock()
+	}
 }
 
 // unfinished sends 63 KiB of a message on each of many streams, without credit, and then

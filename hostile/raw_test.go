@@ -255,6 +255,11 @@ const window = 64 << 10
 // give up: at the end of the attack or of the connection, or when no more credit
 // has come for a while.
 func (c *raw) upload(id uint64, next func() (fr drpcwire.Frame, ok bool)) bool {
+	return c.uploadWithin(20*time.Millisecond, id, next)
+}
+
+// uploadWithin is upload with another time to wait for credit.
+func (c *raw) uploadWithin(wait time.Duration, id uint64, next func() (fr drpcwire.Frame, ok bool)) bool {
 	spent := int64(0)
 	for {
 		fr, ok := next()
@@ -271,7 +276,7 @@ func (c *raw) upload(id uint64, next func() (fr drpcwire.Frame, ok bool)) bool {
 				return false
 			case <-c.gone:
 				return false
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(wait):
 				return false
 			}
 		}
