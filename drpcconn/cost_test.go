@@ -1,8 +1,11 @@
 package drpcconn_test
 
 import (
+	"flag"
 	"runtime"
+	"sync"
 	"testing"
+	"time"
 
 	"storj.io/drpc"
 
@@ -36,19 +39,22 @@ func TestAUnaryCallAllocatesLittle(t *testing.T) {
 	}
 }
 
+// idleStreams is how many streams TestIdleStreamsTakeLittle opens.
+var idleStreams = flag.Int("idle.streams", 20_000, "how many idle streams to open on one connection")
+
 // Many streams that are open and idle on one connection: what each takes of memory and
 // goroutines, that calls beside them are served, and that nothing is left of them.
 func TestIdleStreamsTakeLittle(t *testing.T) {
-	streams := 20_000
+	streams := *idleStreams
 	if testing.Short() {
 		streams = 1000
 	}
 	opts := drpcmanager.Options{
-		Limits: drpcmanager.Limits{Streams: streams + 10},
+		Limits: drpcmanager.Limits{Streams: streams + 1000},
 		Window: drpcmanager.Window{Total: -1}, // the windows of so many could add up to more
 	}
 	server := drpcserver.NewWithOptions(drpctest.Register(t, drpcmux.New(), &drpctest.Service{}),
-		drpcserver.Options{Manager: opts})
+		drpcserver.Options{Manager: opts, MaximumHandlers: -1})
 	conn := drpcconn.NewWithOptions(drpctest.Dial(t, drpctest.Serve(t, server)), drpcconn.Options{Manager: opts})
 	defer func() { _ = conn.Close() }()
 	if _, err := drpctest.Call(t.Context(), conn, "known"); err != nil {
@@ -61,6 +67,7 @@ func TestIdleStreamsTakeLittle(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int64(m.HeapInuse + m.StackInuse)
 	}
+	without := callRate(t, conn)
 	memory, goroutines := held(), runtime.NumGoroutine()
 	open := make([]drpc.Stream, streams)
 	for i := range open {
@@ -85,11 +92,7 @@ func TestIdleStreamsTakeLittle(t *testing.T) {
 	if more := runtime.NumGoroutine() - goroutines; more > streams+10 {
 		t.Errorf("%d goroutines for %d streams", more, streams)
 	}
-	for range 100 {
-		if got, err := drpctest.Call(t.Context(), conn, "beside"); got != "beside" || err != nil {
-			t.Fatalf("%q, %v", got, err)
-		}
-	}
+	t.Logf("calls beside them: %.0f a second, %.0f without", callRate(t, conn), without)
 	for _, stream := range open {
 		_ = stream.Close()
 	}
@@ -97,4 +100,22 @@ func TestIdleStreamsTakeLittle(t *testing.T) {
 	if !drpctest.Eventually(func() bool { return runtime.NumGoroutine() <= goroutines+idle }) {
 		t.Errorf("%d goroutines are left of %d", runtime.NumGoroutine()-goroutines, streams)
 	}
+}
+
+// callRate returns how many calls a second 64 callers make.
+func callRate(t *testing.T, conn *drpcconn.Conn) float64 {
+	const callers, calls = 64, 500
+	var wg sync.WaitGroup
+	start := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for range calls {
+				if got, err := drpctest.Call(t.Context(), conn, "beside"); got != "beside" || err != nil {
+					t.Errorf("%q, %v", got, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return callers * calls / time.Since(start).Seconds()
 }
