@@ -75,11 +75,11 @@ generate: ## generate the code of the examples' .proto files
 	sh examples/generate.sh
 
 .PHONY: bench
-bench: ## measure braid beside other stacks, write bench/RESULTS.md and plots (15 minutes)
+bench: ## measure braid beside other stacks, write bench/RESULTS.md and plots (8 minutes)
 	go run ./bench/cmd/results
 
 .PHONY: bench-quick
-bench-quick: ## measure the main cases of that, and print them (2 minutes)
+bench-quick: ## measure the main cases of that, and print them (1 minute)
 	go run ./bench/cmd/results -quick
 
 .PHONY: bench-go

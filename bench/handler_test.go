@@ -5,7 +5,7 @@ import (
 	"sync"
 	"testing"
 
-	"braid/bench/internal/job"
+	"braid/bench/internal/figures"
 )
 
 // BenchmarkHandlerGoroutine compares ways to give every call a goroutine: a
@@ -37,7 +37,7 @@ func depthName(depth int) string {
 	if depth == 0 {
 		return "tiny"
 	}
-	return job.SizeName(depth)
+	return figures.SizeName(depth)
 }
 
 // handling is one call of a handler.

@@ -55,3 +55,15 @@ func ModuleVersion(path string) string {
 	}
 	return "(unknown version)"
 }
+
+// SizeName writes a size in the largest unit that divides it.
+func SizeName(size int) string {
+	switch {
+	case size > 0 && size%(1<<20) == 0:
+		return fmt.Sprintf("%dMiB", size>>20)
+	case size > 0 && size%(1<<10) == 0:
+		return fmt.Sprintf("%dKiB", size>>10)
+	default:
+		return fmt.Sprintf("%dB", size)
+	}
+}

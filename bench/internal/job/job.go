@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"braid/bench/internal/figures"
 	"braid/bench/internal/latency"
 	"braid/bench/internal/stack"
 )
@@ -130,17 +131,5 @@ func (k Kind) Setup(callers, size int) stack.Setup {
 // Case names the kind at a concurrency and a size, as in
 // BenchmarkName/callers=1/size=16B without the first word.
 func (k Kind) Case(callers, size int) string {
-	return fmt.Sprintf("%s=%d/size=%s", k.Who, callers, SizeName(size))
-}
-
-// SizeName writes a size in the largest unit that divides it.
-func SizeName(size int) string {
-	switch {
-	case size > 0 && size%(1<<20) == 0:
-		return fmt.Sprintf("%dMiB", size>>20)
-	case size > 0 && size%(1<<10) == 0:
-		return fmt.Sprintf("%dKiB", size>>10)
-	default:
-		return fmt.Sprintf("%dB", size)
-	}
+	return fmt.Sprintf("%s=%d/size=%s", k.Who, callers, figures.SizeName(size))
 }

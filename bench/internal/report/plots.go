@@ -12,6 +12,8 @@ import (
 	"gonum.org/v1/plot/vg"
 	"gonum.org/v1/plot/vg/draw"
 	"gonum.org/v1/plot/vg/vgsvg"
+
+	"braid/bench/internal/figures"
 )
 
 // The size of a plot. The legend has a strip of its own on the right, where it
@@ -171,7 +173,7 @@ func ticksOf(axis Axis, all []series) []plot.Tick {
 			label := grouped(fmt.Sprintf("%.0f", x))
 			switch axis {
 			case Sizes:
-				label = SizeName(int(x))
+				label = figures.SizeName(int(x))
 			case Latency:
 				label = fmt.Sprintf("p%v", x)
 			}

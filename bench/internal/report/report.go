@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
+
+	"braid/bench/internal/figures"
 )
 
 // The names of works that are told apart here. Others can be in a report too.
@@ -48,23 +50,11 @@ func (c Cell) Name() string {
 	if c.Work == Unary || c.Work == Mixed {
 		who = "callers"
 	}
-	name := fmt.Sprintf("%s/%s=%d/size=%s/transport=%s", c.Work, who, c.Callers, SizeName(c.Size), c.Transport)
+	name := fmt.Sprintf("%s/%s=%d/size=%s/transport=%s", c.Work, who, c.Callers, figures.SizeName(c.Size), c.Transport)
 	if c.Procs > 0 {
 		name += fmt.Sprintf("-%d", c.Procs)
 	}
 	return name
-}
-
-// SizeName writes a size in the largest unit that divides it.
-func SizeName(size int) string {
-	switch {
-	case size > 0 && size%(1<<20) == 0:
-		return fmt.Sprintf("%dMiB", size>>20)
-	case size > 0 && size%(1<<10) == 0:
-		return fmt.Sprintf("%dKiB", size>>10)
-	default:
-		return fmt.Sprintf("%dB", size)
-	}
 }
 
 // Stack is what is known about a stack before it is measured.

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"braid/bench/internal/figures"
 )
 
 // sideOf makes a side of times in nanoseconds, one a round.
@@ -112,9 +114,9 @@ func TestNumbersAreShort(t *testing.T) {
 		{times(0.512), "0.51x"},
 		{times(12.34), "12.3x"},
 		{times(math.NaN()), "-"},
-		{SizeName(0), "0B"},
-		{SizeName(1500), "1500B"},
-		{SizeName(64 << 20), "64MiB"},
+		{figures.SizeName(0), "0B"},
+		{figures.SizeName(1500), "1500B"},
+		{figures.SizeName(64 << 20), "64MiB"},
 		{counted(1), "1 round"},
 		{counted(0), "0 rounds"},
 		{shortNumber(200), "200"},

@@ -6,6 +6,8 @@ import (
 	"math"
 	"slices"
 	"strings"
+
+	"braid/bench/internal/figures"
 )
 
 // series is a line of a plot: one stack along an axis.
@@ -171,7 +173,7 @@ func sweepTable(res *Results, p Plot) table {
 func labelOf(axis Axis, c Cell) string {
 	switch axis {
 	case Sizes:
-		return SizeName(c.Size)
+		return figures.SizeName(c.Size)
 	default:
 		return grouped(fmt.Sprintf("%.0f", positionOf(axis, c)))
 	}

@@ -27,7 +27,7 @@ func Braid() Stack {
 		Settings: []string{
 			"default options of drpcconn and drpcserver",
 			fmt.Sprintf("frames of at most %d KiB", drpcwire.DefaultSplitSize>>10),
-			fmt.Sprintf("at most %d KiB of a stream wait to be written", drpcwire.DefaultMaximumPendingPerStream>>10),
+			fmt.Sprintf("at most %d KiB of a stream wait to be written, 512 while the transport takes as much in a millisecond", drpcwire.DefaultMaximumPendingPerStream>>10),
 			"windows of streams of 64 KiB, that grow up to 16 MiB with the measured bandwidth-delay product; none of the connection",
 			"socket options: on loopback a receive buffer of 384 KiB, and at most 64 KiB in the kernel that are not sent",
 			fmt.Sprintf("above %d streams the server's limit of streams, and what their windows may come to, is raised to their number", braidStreams),
