@@ -38,7 +38,7 @@ func (s *Server) run(stream *drpcstream.Stream, rpc string) {
 	if unary {
 		stream.EndWithReply()
 	}
-	err := s.handle(stream, rpc)
+	err := s.handle(stream, rpc, unary)
 	_ = stream.Return(err) // an error means that the client is gone
 	returned = true        // not before: the methods of err are the handler's code, too
 	if unary {
@@ -46,8 +46,9 @@ func (s *Server) run(stream *drpcstream.Stream, rpc string) {
 	}
 }
 
-func (s *Server) handle(stream drpc.Stream, rpc string) error {
-	if !s.registered(rpc) {
+// handle calls the handler. known says that the rpc is registered for sure.
+func (s *Server) handle(stream drpc.Stream, rpc string, known bool) error {
+	if !known && !s.registered(rpc) {
 		return drpc.ProtocolError.New("unknown rpc: %q", rpc)
 	}
 	return s.handler.HandleRPC(stream, rpc)
