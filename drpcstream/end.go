@@ -23,12 +23,16 @@ func (s *Stream) endLocked(o outcome) bool {
 	if s.term.IsSet() {
 		return false
 	}
+	// Before anybody is woken: whoever is told that the stream was ended finds its
+	// context done.
+	if s.endCtx = o.ctx; o.ctx != nil {
+		s.endContextLocked(o.ctx)
+	}
 	if s.sendErr == nil {
 		s.sendErr = o.send
 	}
 	s.sendDone.Set(nil)
 	s.recvClosed = true
-	s.endCtx = o.ctx
 	s.dropHoldLocked()
 	next := Closed
 	if o.discard {
@@ -43,16 +47,13 @@ func (s *Stream) endLocked(o outcome) bool {
 }
 
 // afterEnd does what follows from the end of the stream outside of mu.
-func (s *Stream) afterEnd(o outcome) {
+func (s *Stream) afterEnd() {
 	s.freeStorage()
 	if s.recv.granted() {
 		s.cfg.Writer.Ungrant(&s.lane)
 	}
 	s.cfg.Owner.StreamEnded(s)
 	s.left.Set(nil)
-	if o.ctx != nil {
-		s.endContext(o.ctx)
-	}
 	if s.State() == Closed {
 		s.finish()
 	}
@@ -62,8 +63,12 @@ func (s *Stream) afterEnd(o outcome) {
 // more than once.
 func (s *Stream) finish() {
 	s.mu.Lock()
-	stop, timed, err := s.stopWatch, s.timed, s.endCtx
+	stop, timed := s.stopWatch, s.timed
 	s.stopWatch, s.timed = nil, false
+	if s.endCtx == nil {
+		s.endCtx = context.Canceled
+	}
+	s.endContextLocked(s.endCtx)
 	totals := s.recv.settle()
 	totals.Sent, s.out.spent = s.out.spent, 0
 	s.mu.Unlock()
@@ -74,10 +79,6 @@ func (s *Stream) finish() {
 		s.Release()
 	}
 	s.cfg.Budget.Add(totals)
-	if err == nil {
-		err = context.Canceled
-	}
-	s.endContext(err)
 	s.fin.Set(nil)
 }
 
@@ -87,8 +88,9 @@ func (s *Stream) abandonLocked(o outcome) bool {
 	if s.State() != Draining {
 		return false
 	}
-	if s.endCtx == nil {
+	if s.endCtx == nil && o.ctx != nil {
 		s.endCtx = o.ctx
+		s.endContextLocked(o.ctx)
 	}
 	s.recv.discard(o.recv)
 	s.cfg.Budget.passOn()
@@ -172,7 +174,7 @@ func (s *Stream) finishWith(kind drpcwire.Kind, data []byte, o outcome) error {
 	err := s.tellLocked(kind, data)
 	s.endLocked(o)
 	s.mu.Unlock()
-	s.afterEnd(o)
+	s.afterEnd()
 	return err
 }
 
@@ -200,7 +202,7 @@ func (s *Stream) CloseSend() error {
 	}
 	s.mu.Unlock()
 	if ended {
-		s.afterEnd(o)
+		s.afterEnd()
 	}
 	return s.preferParent(err)
 }
@@ -258,7 +260,7 @@ func (s *Stream) Lost(err error) {
 	ended := s.endLocked(o)
 	s.mu.Unlock()
 	if ended {
-		s.afterEnd(o)
+		s.afterEnd()
 	}
 }
 
@@ -323,7 +325,7 @@ func (s *Stream) Return(err error) error {
 	silent := kind == drpcwire.KindCloseSend && s.sendErr != nil // it was sent before
 	if silent && s.endLocked(o) {
 		s.mu.Unlock()
-		s.afterEnd(o)
+		s.afterEnd()
 		return nil
 	}
 	s.mu.Unlock()

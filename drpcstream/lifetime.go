@@ -73,19 +73,13 @@ func (s *Stream) context() *streamCtx {
 	return c
 }
 
-// endContext ends the context, whether somebody has asked for it or not. Only the first
-// call has an effect.
-func (s *Stream) endContext(err error) {
-	c := s.ctx.Load()
-	if c == nil {
-		s.mu.Lock()
-		if c = s.ctx.Load(); c == nil && s.ctxErr == nil {
-			s.ctxErr = err
-		}
-		s.mu.Unlock()
-	}
-	if c != nil {
+// endContextLocked ends the context, whether somebody has asked for it or not. Only the
+// first call has an effect.
+func (s *Stream) endContextLocked(err error) {
+	if c := s.ctx.Load(); c != nil {
 		c.end(err)
+	} else if s.ctxErr == nil {
+		s.ctxErr = err
 	}
 }
 

@@ -294,7 +294,7 @@ func (s *Stream) endByPeer(send, recv error, cancel bool) {
 	ended := s.endLocked(o)
 	s.mu.Unlock()
 	if ended {
-		s.afterEnd(o)
+		s.afterEnd()
 	}
 }
 
@@ -319,6 +319,6 @@ func (s *Stream) peerClosedSend() {
 	}
 	s.mu.Unlock()
 	if ended {
-		s.afterEnd(o)
+		s.afterEnd()
 	}
 }

@@ -97,7 +97,7 @@ func (s *Stream) replyAtOnce(data []byte) bool {
 	s.endLocked(o)
 	s.mu.Unlock()
 	s.stats.AddWritten(uint64(len(data)))
-	s.afterEnd(o)
+	s.afterEnd()
 	return true
 }
 
