@@ -87,6 +87,9 @@ func TestASingleStreamFillsALongLink(t *testing.T) {
 						from, to = to, from
 					}
 					warm, period := 2*time.Second, 3*time.Second
+					if testing.Short() {
+						warm, period = time.Second, time.Second
+					}
 					_, got := pump(from, to, size, warm, period)
 					rate := float64(got) / period.Seconds()
 					t.Logf("messages of %d bytes: %.1f MB/s of %d", size, rate/1e6, longLink.Rate/1e6)
@@ -128,7 +131,7 @@ func TestGrowthStaysWithinTheBudgetAndShrinksBack(t *testing.T) {
 		for range 7 {
 			start()
 		}
-		for range 100 {
+		for range 50 {
 			time.Sleep(100 * time.Millisecond)
 			grown()
 		}
