@@ -206,9 +206,23 @@ func (x *side) again(first error) {
 	was, is := classify(first), classify(err)
 	// A receive that has noticed the end of its context may have been late.
 	late := is == eof && (was == canceled || was == expired)
-	if is != was && is != local && is != returned && !late {
+	if is != was && is != local && is != returned && !late && !(was == eof && x.cancelsItself()) {
 		x.h.errorf("%s %s: MsgRecv gave %v, and then %v", x.talk.name, x.name, first, err)
 	}
+}
+
+// cancelsItself reports whether this side cancels the stream or its context: that may be
+// behind the peer's last message, while the stream is still open for sending.
+func (x *side) cancelsItself() bool {
+	switch x.talk.plan.ender {
+	case serverCancels:
+		return x.server
+	case clientCancels, cancelContext:
+		return !x.server
+	case deadline:
+		return true // of both
+	}
+	return false
 }
 
 // exchange sends and receives in turns, in one goroutine.
