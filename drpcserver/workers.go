@@ -1,0 +1,163 @@
+package drpcserver
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"braid/drpcstream"
+)
+
+const (
+	// maxIdleWorkers is how many goroutines a connection keeps between calls.
+	maxIdleWorkers = 64
+
+	// maxIdleTotal is how many all connections of a server keep: they take some 6 KiB
+	// each, and 64 of them twenty times what an idle connection takes without.
+	maxIdleTotal = 4096
+
+	// callsPerTurn is how many calls a goroutine handles in a row before it lets others
+	// run: those that write the answers, for one.
+	callsPerTurn = 16
+
+	// keptLine is the longest line, in calls, whose storage is kept.
+	keptLine = 1024
+)
+
+// job is a call to be handled.
+type job struct {
+	stream *drpcstream.Stream
+	rpc    string
+}
+
+// workers runs the handlers of a connection, each in a goroutine of its own while it
+// runs. A goroutine whose handler has returned takes the next call: its stack has grown
+// to what handlers need, which a new one would have to do again (see bench,
+// BenchmarkHandlerGoroutine).
+//
+// Calls wait in a line for a goroutine. While there are any, one is on its way to the
+// line: it was woken or started, or lets others run, and takes a call next. Whoever takes a
+// call and leaves others behind sees to it that there is such a one before it runs the
+// handler, so a handler that blocks holds up nobody; and where handlers are quick, a few
+// goroutines handle all that has come in one read, and the others are not woken.
+type workers struct {
+	run   func(*drpcstream.Stream, string)
+	total *atomic.Int64 // idle ones, of all connections of the server
+	wg    sync.WaitGroup
+
+	mu     sync.Mutex
+	line   []job           // from head on; guarded by mu, like all below
+	head   int             // the next to be taken
+	coming int             // workers that are on their way to the line
+	idle   []chan struct{} // the most recently used last
+	done   bool            // wait was called
+}
+
+func newWorkers(run func(*drpcstream.Stream, string), total *atomic.Int64) *workers {
+	return &workers{run: run, total: total}
+}
+
+// start puts a call in the line. It is called by the connection's reader, never after
+// wait, and by a goroutine of the workers whose handler has returned.
+func (w *workers) start(stream *drpcstream.Stream, rpc string) {
+	w.mu.Lock()
+	if w.head > 0 && w.head >= len(w.line)/2 && len(w.line) == cap(w.line) {
+		n := copy(w.line, w.line[w.head:])
+		clear(w.line[n:])
+		w.line, w.head = w.line[:n], 0
+	}
+	w.line = append(w.line, job{stream, rpc})
+	w.summonLocked()
+	w.mu.Unlock()
+}
+
+// summonLocked sends a worker to the line, if somebody waits there and none is on its way.
+func (w *workers) summonLocked() {
+	if w.coming > 0 || w.head == len(w.line) {
+		return
+	}
+	w.coming++
+	if n := len(w.idle) - 1; n >= 0 {
+		wake := w.idle[n]
+		w.idle = w.idle[:n]
+		w.total.Add(-1)
+		wake <- struct{}{} // it has room for one
+		return
+	}
+	w.wg.Add(1)
+	go w.work()
+}
+
+// work handles calls until enough others are idle or wait is called.
+func (w *workers) work() {
+	defer w.wg.Done()
+	wake := make(chan struct{}, 1)
+	for arrived := true; arrived; _, arrived = <-wake {
+		w.mu.Lock()
+		w.coming--
+		for n := 1; w.head < len(w.line); n++ {
+			j := w.takeLocked()
+			w.summonLocked()
+			w.mu.Unlock()
+			w.run(j.stream, j.rpc)
+			w.mu.Lock()
+			if n%callsPerTurn == 0 {
+				w.yieldLocked()
+			}
+		}
+		rests := w.restLocked(wake)
+		w.mu.Unlock()
+		if !rests {
+			return
+		}
+	}
+}
+
+// yieldLocked lets others run. Meanwhile the worker is on its way to the line.
+func (w *workers) yieldLocked() {
+	w.coming++
+	w.mu.Unlock()
+	runtime.Gosched()
+	w.mu.Lock()
+	w.coming--
+}
+
+// takeLocked takes the first call out of the line.
+func (w *workers) takeLocked() job {
+	j := w.line[w.head]
+	w.line[w.head] = job{} // so that it is not kept
+	if w.head++; w.head == len(w.line) {
+		w.line, w.head = w.line[:0], 0
+		if cap(w.line) > keptLine {
+			w.line = nil
+		}
+	}
+	return j
+}
+
+// restLocked enters a worker among the idle ones.
+func (w *workers) restLocked(wake chan struct{}) bool {
+	if w.done || len(w.idle) >= maxIdleWorkers {
+		return false
+	}
+	if w.total.Add(1) > maxIdleTotal {
+		w.total.Add(-1)
+		return false
+	}
+	w.idle = append(w.idle, wake)
+	return true
+}
+
+// wait ends the idle workers and returns when the others have ended too. The
+// connection's reader must have returned.
+func (w *workers) wait() {
+	w.mu.Lock()
+	w.done = true
+	w.total.Add(-int64(len(w.idle)))
+	for _, wake := range w.idle {
+		close(wake)
+	}
+	w.idle = nil
+	w.mu.Unlock()
+	w.wg.Wait()
+}
