@@ -53,6 +53,7 @@ type Manager struct {
 	starts   int      // server: of handlers, since the reader has last yielded for them
 
 	current *drpcstream.Stream // which the last frame was for; held
+	inRow   int                // frames that were for it, one after the other
 	names   map[string]string  // server: some of the method names that were called
 
 	idleFrames bucket     // frames that achieve nothing
@@ -398,6 +399,8 @@ func (m *Manager) read() {
 				m.letGo()
 			}
 			m.handOn()
+		} else if m.inRow >= batchFrom && m.readBatch() {
+			continue
 		}
 		held, continued := m.held != nil, m.rd.Remaining() > 0
 		fr, err := m.readFrame()
@@ -530,6 +533,7 @@ func (m *Manager) readFrame() (drpcwire.Frame, error) {
 // the same stream as the one before, so the reader holds that until it has to wait.
 func (m *Manager) addressed(id uint64) *drpcstream.Stream {
 	if s := m.current; s != nil && s.ID() == id && !s.IsTerminated() {
+		m.inRow++
 		return s
 	}
 	m.letGo()
@@ -553,7 +557,33 @@ func (m *Manager) holdLocked(s *drpcstream.Stream) {
 // letGo releases the stream that the last frame was for.
 func (m *Manager) letGo() {
 	if s := m.current; s != nil {
-		m.current = nil
+		m.current, m.inRow = nil, 0
 		s.Release()
 	}
+}
+
+const (
+	// After batchFrom frames of one stream in a row, what follows is looked at as a
+	// batch: of messages of up to maxBatched bytes, which cost up to maxBatch in credit.
+	// A receiver gives the credit of a batch back after its last message, so it is but
+	// a small part of the smallest window, minBatchWindow, that there are batches with.
+	batchFrom      = 3
+	maxBatched     = 512
+	maxBatch       = 4 << 10
+	minBatchWindow = 16 * maxBatch
+)
+
+// readBatch handles the messages that come next at once, if they are short and for the
+// same stream as the last frame. It reports whether there were any.
+func (m *Manager) readBatch() bool {
+	if m.ownWindow.Load() < minBatchWindow {
+		return false
+	}
+	b, ok := m.rd.PeekBatch(m.current.ID(), min(maxBatched, m.config.Limit), maxBatch)
+	if !ok || !m.current.TakeBatch(b) {
+		m.inRow = 0 // not to look again at once
+		return false
+	}
+	m.rd.Skip(b)
+	return true
 }

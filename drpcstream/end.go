@@ -62,6 +62,7 @@ func (s *Stream) afterEnd() {
 // finish lets go of what a stream holds until it is Closed. It may be called
 // more than once.
 func (s *Stream) finish() {
+	s.dropRest()
 	s.mu.Lock()
 	stop, timed := s.stopWatch, s.timed
 	s.stopWatch, s.timed = nil, false

@@ -19,7 +19,7 @@ import (
 // table. It waits for a message, the end of the stream or of its context.
 func (s *Stream) MsgRecv(msg drpc.Message, enc drpc.Encoding) error {
 	s.read.Lock()
-	defer s.read.Unlock()
+	defer s.unlockRead()
 	data, err := s.acquire()
 	if err != nil {
 		return err
@@ -31,7 +31,7 @@ func (s *Stream) MsgRecv(msg drpc.Message, enc drpc.Encoding) error {
 // RawRecv is MsgRecv without an encoding: it returns a copy of the message.
 func (s *Stream) RawRecv() ([]byte, error) {
 	s.read.Lock()
-	defer s.read.Unlock()
+	defer s.unlockRead()
 	data, err := s.acquire()
 	if err != nil {
 		return nil, err
@@ -40,10 +40,29 @@ func (s *Stream) RawRecv() ([]byte, error) {
 	return append([]byte(nil), data...), nil
 }
 
+// unlockRead ends a receive. What was left to it to be dropped, as the stream has been
+// ended meanwhile, is dropped.
+func (s *Stream) unlockRead() {
+	s.read.Unlock()
+	s.dropRest()
+}
+
+// dropRest drops what a batch still has that a receive has begun, once the stream was
+// ended. Where a receive is going on, that does it.
+func (s *Stream) dropRest() {
+	for s.recv.abandoned.Load() && s.read.TryLock() {
+		s.recv.dropRest()
+		s.read.Unlock()
+	}
+}
+
 // acquire waits for the next message; read is held.
 func (s *Stream) acquire() ([]byte, error) {
 	if s.holding.Load() {
 		s.flushForRecv()
+	}
+	if data, ok := s.recv.next(); ok {
+		return data, nil
 	}
 	data, err := s.recv.acquire(s.interrupt(), time.Duration(s.recvTimeout.Load()))
 	switch {
@@ -150,6 +169,23 @@ func (s *Stream) HandleFrame(in Arrival) error {
 	s.taking.Unlock()
 	s.freeStorage()
 	return err
+}
+
+// TakeBatch is HandleFrame for many messages at once. It reports false, and does nothing,
+// if they are to be handled one by one: where there is no credit for them, or anything is
+// wrong with them.
+func (s *Stream) TakeBatch(b drpcwire.Batch) bool {
+	s.taking.Lock()
+	ok := !s.term.IsSet() && !s.peerDone && s.recv.limit.Load() > 0 && s.recv.covers(b.Cost()) &&
+		s.asm.SkipTo(b.First, b.Last)
+	if ok {
+		s.stats.AddRead(uint64(b.Size))
+		s.recv.pushBatch(b)
+		s.cfg.Budget.passOn()
+	}
+	s.taking.Unlock()
+	s.freeStorage()
+	return ok
 }
 
 // Reserve returns room for a further piece of a frame that is being taken, to read it

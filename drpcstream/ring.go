@@ -40,13 +40,19 @@ type ring struct {
 	received atomic.Int64 // credit that the sender has used; added to by the producer only
 	limit    atomic.Int64 // credit that it was given; 0: credit is not in force
 
+	// Owned by the consumer: what is left of the batch that is lent to it.
+	rest []byte
+	used int64 // credit of what it has received of the batch
+
+	abandoned atomic.Bool // a batch is lent of which the rest is to be dropped; set with mu held
+
 	mu    sync.Mutex
-	slots [][]byte // guarded by mu, like all below; length is a power of two
-	head  uint32   // next to receive; slot number modulo len(slots)
-	tail  uint32   // next to fill
-	bytes int      // data in slots[head:tail]
-	held  bool     // slots[head] is lent to the consumer
-	err   error    // what follows the queue; nil while more may come
+	slots []slot // guarded by mu, like all below; length is a power of two
+	head  uint32 // next to receive; slot number modulo len(slots)
+	tail  uint32 // next to fill
+	bytes int    // data in slots[head:tail]
+	held  bool   // slots[head] is lent to the consumer
+	err   error  // what follows the queue; nil while more may come
 	flow  inflow
 
 	dropped int64 // of what flow has consumed, what was thrown away
@@ -58,7 +64,7 @@ type ring struct {
 	small []byte // storage of up to keptStorage bytes for the next call; see Release
 
 	// What slots and spare begin with: a short call needs no more.
-	firstSlots [ringMinSlots][]byte
+	firstSlots [ringMinSlots]slot
 	firstSpare [1][]byte
 
 	// Each side parks on a channel of capacity one, made when first needed. The
@@ -67,6 +73,21 @@ type ring struct {
 	filling bool
 	arrived chan struct{} // for the consumer
 	room    chan struct{} // for the producer
+}
+
+// slot is what the queue has in one place: a message or, if batch is not zero, several
+// as the frames of a drpcwire.Batch, which cost as much.
+type slot struct {
+	data  []byte
+	batch int64
+}
+
+// cost returns the credit that is free again when the slot is.
+func (s *slot) cost() int64 {
+	if s.batch > 0 {
+		return s.batch
+	}
+	return frameCost(len(s.data))
 }
 
 // arrival is what the ring has to know of a frame of a message. A frame that is
@@ -165,25 +186,61 @@ func (r *ring) push(msg []byte, a arrival) (storage []byte, ok bool) {
 		return msg, true
 	}
 	r.flow.partial = 0
-	if r.lenLocked() == len(r.slots) {
-		r.growLocked()
-	}
 	if int64(cap(msg)) > 2*frameCost(len(msg)) && !r.reading {
 		// It would wait in far more storage than its sender has paid for.
 		storage, msg = msg, append([]byte(nil), msg...)
-	} else if n := len(r.spare) - 1; n >= 0 {
+	} else {
+		storage = r.takeSpareLocked()
+	}
+	r.addLocked(slot{data: msg})
+	r.mu.Unlock()
+	return storage, true
+}
+
+// pushBatch appends messages that there is credit for. After close they are dropped.
+func (r *ring) pushBatch(b drpcwire.Batch) {
+	cost := b.Cost()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.arriveLocked(arrival{cost: cost, newPacket: true})
+	if r.err != nil {
+		r.dropLocked(cost)
+		return
+	}
+	storage := r.takeSpareLocked()
+	if n := cap(storage); n < len(b.Frames) || int64(n) > 2*cost {
+		if n > len(b.Frames) {
+			r.recycleLocked(storage) // it would be far more than the sender has paid for
+		}
+		storage = drpcwire.Grow(nil, len(b.Frames))
+	}
+	r.addLocked(slot{data: append(storage[:0], b.Frames...), batch: cost})
+}
+
+// takeSpareLocked returns storage that was released, or nil.
+func (r *ring) takeSpareLocked() (storage []byte) {
+	if n := len(r.spare) - 1; n >= 0 {
 		storage = r.spare[n]
 		r.spare[n] = nil
 		r.spare = r.spare[:n]
 		r.spareBytes -= cap(storage)
 	}
-	r.slots[r.tail&uint32(len(r.slots)-1)] = msg
-	r.tail++
-	r.bytes += len(msg)
-	r.wakeReaderLocked()
-	r.mu.Unlock()
-	return storage, true
+	return storage
 }
+
+// addLocked puts a slot at the end of the queue.
+func (r *ring) addLocked(s slot) {
+	if r.lenLocked() == len(r.slots) {
+		r.growLocked()
+	}
+	*r.slotLocked(r.tail) = s
+	r.tail++
+	r.bytes += len(s.data)
+	r.wakeReaderLocked()
+}
+
+// slotLocked returns the slot of this number.
+func (r *ring) slotLocked(i uint32) *slot { return &r.slots[i&uint32(len(r.slots)-1)] }
 
 // queueWait is the producer's waiting for one frame.
 type queueWait struct {
@@ -332,12 +389,22 @@ func (r *ring) growLocked() {
 		r.slots = r.firstSlots[:]
 		return
 	}
-	slots := make([][]byte, 2*len(r.slots))
+	slots := make([]slot, 2*len(r.slots))
 	for i := r.head; i != r.tail; i++ {
-		slots[i&uint32(len(slots)-1)] = r.slots[i&uint32(len(r.slots)-1)]
+		slots[i&uint32(len(slots)-1)] = *r.slotLocked(i)
 	}
 	r.slots = slots
 	clear(r.firstSlots[:]) // so that nothing is kept by what is not used any more
+}
+
+// next is acquire where no lock is needed for that: within a batch.
+func (r *ring) next() (msg []byte, ok bool) {
+	if len(r.rest) == 0 || r.abandoned.Load() {
+		return nil, false
+	}
+	msg, r.rest = drpcwire.NextMessage(r.rest)
+	r.used += frameCost(len(msg))
+	return msg, true
 }
 
 // acquire returns the first message and lends its storage until release. It
@@ -347,10 +414,10 @@ func (r *ring) growLocked() {
 func (r *ring) acquire(done <-chan struct{}, timeout time.Duration) ([]byte, error) {
 	var expired <-chan time.Time
 	r.mu.Lock()
+	r.dropRestLocked()
 	for {
 		if r.head != r.tail {
-			r.held = true
-			msg := r.slots[r.head&uint32(len(r.slots)-1)]
+			msg := r.lendLocked()
 			r.mu.Unlock()
 			return msg, nil
 		}
@@ -397,27 +464,72 @@ func (r *ring) acquire(done <-chan struct{}, timeout time.Duration) ([]byte, err
 	}
 }
 
+// lendLocked returns the first message of the queue, to be released.
+func (r *ring) lendLocked() (msg []byte) {
+	r.held = true
+	first := r.slotLocked(r.head)
+	if msg = first.data; first.batch > 0 {
+		msg, r.rest = drpcwire.NextMessage(msg)
+		r.used = frameCost(len(msg))
+	}
+	return msg
+}
+
 // release gives back what acquire has lent. It reports whether the queue is now
-// closed and empty.
+// closed and empty. The credit of a batch is free again after its last message.
 func (r *ring) release() (drained bool) {
+	if len(r.rest) > 0 {
+		return false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.held = false
-	slot := &r.slots[r.head&uint32(len(r.slots)-1)]
-	n := len(*slot)
-	r.bytes -= n
-	r.recycleLocked(*slot)
-	*slot = nil
-	r.head++
-	r.consumeLocked(frameCost(n))
+	cost := r.slotLocked(r.head).cost()
+	r.freeFirstLocked()
+	r.consumeLocked(cost)
 	if r.settled {
-		r.flow.budget.Add(Totals{Consumed: frameCost(n)})
+		r.flow.budget.Add(Totals{Consumed: cost})
 	}
 	if r.filling {
 		r.filling = false
 		r.room <- struct{}{}
 	}
 	return r.err != nil && r.head == r.tail
+}
+
+// freeFirstLocked ends the loan of the first slot.
+func (r *ring) freeFirstLocked() {
+	first := r.slotLocked(r.head)
+	r.bytes -= len(first.data)
+	r.recycleLocked(first.data)
+	*first = slot{}
+	r.head++
+	r.held = false
+}
+
+// dropRest drops what is left of a batch of a ring that was discarded. It is called by
+// the consumer, or in its place.
+func (r *ring) dropRest() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dropRestLocked()
+}
+
+func (r *ring) dropRestLocked() {
+	if !r.abandoned.Load() {
+		return
+	}
+	r.abandoned.Store(false)
+	if len(r.rest) == 0 {
+		return
+	}
+	used, cost := r.used, r.slotLocked(r.head).cost()
+	r.rest = nil
+	r.freeFirstLocked()
+	r.consumeLocked(used)
+	if r.settled {
+		r.flow.budget.Add(Totals{Consumed: used})
+	}
+	r.dropLocked(cost - used)
 }
 
 // recycleLocked keeps storage for a message to come, or shares it with the other
@@ -452,7 +564,8 @@ func (r *ring) close(err error) (drained bool) {
 }
 
 // discard drops what is queued, except for a message that is lent, and makes
-// err follow in place of whatever was to follow.
+// err follow in place of whatever was to follow. The rest of a batch that is lent is
+// for the consumer to drop, which abandoned tells, or for who acts in its place.
 func (r *ring) discard(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -460,13 +573,14 @@ func (r *ring) discard(err error) {
 	r.closeLocked(err)
 	keep := r.head
 	if r.held {
+		r.abandoned.Store(r.slotLocked(keep).batch > 0)
 		keep++
 	}
 	for ; r.tail != keep; r.tail-- {
-		slot := &r.slots[(r.tail-1)&uint32(len(r.slots)-1)]
-		r.bytes -= len(*slot)
-		r.dropLocked(frameCost(len(*slot)))
-		*slot = nil
+		last := r.slotLocked(r.tail - 1)
+		r.bytes -= len(last.data)
+		r.dropLocked(last.cost())
+		*last = slot{}
 	}
 }
 

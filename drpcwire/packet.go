@@ -58,6 +58,17 @@ func (a *Assembler) Abandons(fr Frame) bool { return a.open && fr.ID.Message > a
 // piece of that.
 func (a *Assembler) First() bool { return a.first }
 
+// SkipTo takes messages for appended of which each is whole, the ids of the first and
+// the last being given. It reports false, and does nothing, if the rules do not allow them
+// here or if a packet is incomplete.
+func (a *Assembler) SkipTo(first, last uint64) bool {
+	if a.open || first <= a.pkt.ID.Message {
+		return false
+	}
+	a.pkt.ID.Message, a.pkt.Kind = last, KindMessage
+	return true
+}
+
 // Use gives the assembler storage for the packets to come, in place of what it
 // has; it may end up with other streams (see Release). Use must be called between
 // packets only, by an owner that keeps the data of the packet it was just given.

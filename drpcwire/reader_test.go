@@ -21,8 +21,15 @@ import (
 // came in pieces are joined again; cut says that the last frame did not come to
 // its end.
 func readFrames(rd *drpcwire.Reader) (frames []drpcwire.Frame, cut bool, err error) {
+	return readFramesBy(rd, (*drpcwire.Reader).ReadFrame)
+}
+
+// readFramesBy is readFrames by means of a certain method.
+func readFramesBy(
+	rd *drpcwire.Reader, read func(*drpcwire.Reader) (drpcwire.Frame, error),
+) (frames []drpcwire.Frame, cut bool, err error) {
 	for {
-		fr, err := rd.ReadFrame()
+		fr, err := read(rd)
 		if err != nil {
 			return frames, cut, err
 		}
@@ -316,15 +323,20 @@ func FuzzReader(f *testing.F) {
 	f.Add(append(drpcwire.AppendVarint([]byte{0x84, 1, 1}, 66_000), make([]byte, 70_000)...), uint64(5))
 	f.Fuzz(func(t *testing.T, data []byte, seed uint64) {
 		rng := seeded(seed)
-		var frames [3][]drpcwire.Frame
-		var ends [3]string
+		var frames [4][]drpcwire.Frame
+		var ends [4]string
 		for i, tr := range []io.Reader{
 			bytes.NewReader(data),
 			&chunks{rng: rng, data: data, max: 20, err: io.EOF},
 			&chunks{rng: rng, data: data, max: 20_000, err: io.EOF},
+			&chunks{rng: rng, data: data, max: 20_000, err: io.EOF},
 		} {
 			rd := drpcwire.NewReader(tr)
-			got, cut, err := readFrames(rd)
+			read := (*drpcwire.Reader).ReadFrame
+			if i == 3 {
+				read = new(unbatched).ReadFrame
+			}
+			got, cut, err := readFramesBy(rd, read)
 			frames[i], ends[i] = got, fmt.Sprint(err, cut)
 			if rd.BufferSize() > drpcwire.ReadBufferMax {
 				t.Fatalf("the buffer has grown to %d bytes", rd.BufferSize())
