@@ -39,8 +39,11 @@ func PutBuffer(buf *[]byte, opts Options) {
 // lost, that error. A message larger than the peer accepts fails alone, where
 // the peer has said what it accepts.
 func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
-	s.write.Lock()
-	defer s.unlockWrite()
+	manual := s.manual.Load()
+	if manual { // a receive beside this send waits for it, to send what is gathered
+		s.write.Lock()
+		defer s.unlockWrite()
+	}
 	buf := GetBuffer()
 	defer PutBuffer(buf, s.cfg.Options)
 	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
@@ -48,6 +51,13 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 		return errs.Wrap(err)
 	}
 	*buf = data
+	if !manual {
+		if s.sendAtOnce(data) {
+			return nil
+		}
+		s.write.Lock()
+		defer s.unlockWrite()
+	}
 	return s.send(drpcwire.KindMessage, data)
 }
 
@@ -79,7 +89,7 @@ func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
 func (s *Stream) replyAtOnce(data []byte) bool {
 	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
 	s.mu.Lock()
-	if !s.replies || s.sendErr != nil || !s.recvClosed || s.manual || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
+	if !s.replies || s.sendErr != nil || !s.recvClosed || s.manual.Load() || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
 		s.mu.Unlock()
 		return false
 	}
@@ -116,6 +126,9 @@ func (s *Stream) leavesWholeLocked(data []byte) bool {
 // RawWrite queues a packet with this data. It is MsgSend without an encoding,
 // and for kinds other than KindMessage a tool for tests.
 func (s *Stream) RawWrite(kind drpcwire.Kind, data []byte) error {
+	if kind == drpcwire.KindMessage && s.sendAtOnce(data) {
+		return nil
+	}
 	s.write.Lock()
 	defer s.unlockWrite()
 	return s.send(kind, data)
@@ -179,6 +192,8 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	if limit := s.cfg.Owner.PeerLimit(); limit > 0 && len(data) > limit {
 		return drpcwire.Exhausted("message of %d bytes exceeds the peer's limit of %d", len(data), limit)
 	}
+	s.setSending(true)
+	defer s.setSending(false)
 	written := uint64(len(data))
 	out := outgoing{fr: drpcwire.Frame{Kind: kind}, rest: data}
 	wait := s.newWait()
@@ -192,7 +207,7 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 		}
 	}
 	s.stats.AddWritten(written)
-	if s.holding.Load() && !s.gathering() {
+	if s.holding.Load() && !s.manual.Load() {
 		// The message is with what was gathered, and will be sent: it does not
 		// fail any more but with the stream.
 		return s.flush(s.waitForever())
@@ -200,10 +215,29 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 	return nil
 }
 
-func (s *Stream) gathering() bool {
+// sendAtOnce is send for a message that leaves in one frame now. It reports false, and
+// does nothing, if that is not possible.
+func (s *Stream) sendAtOnce(data []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.manual
+	if s.sending || s.sendErr != nil || s.manual.Load() || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
+		return false
+	}
+	id := drpcwire.ID{Stream: s.id, Message: s.lastMsg + 1}
+	if s.cfg.Writer.TryWriteMessage(&s.lane, id, data) != nil {
+		return false
+	}
+	s.lastMsg++
+	s.out.spend(len(data))
+	s.stats.AddWritten(uint64(len(data)))
+	return true
+}
+
+// setSending keeps other messages from being sent between the frames of one.
+func (s *Stream) setSending(sending bool) {
+	s.mu.Lock()
+	s.sending = sending
+	s.mu.Unlock()
 }
 
 // flush sends what was gathered, if anything; write is held.
@@ -279,7 +313,7 @@ func (s *Stream) queueLocked(out *outgoing) (need int, err error) {
 		fr.ID = s.nextIDLocked()
 	}
 	size := drpcwire.Size(*fr)
-	if !s.manual && len(s.hold) == 0 {
+	if !s.manual.Load() && len(s.hold) == 0 {
 		if err := s.cfg.Writer.TryWrite(&s.lane, *fr); err != nil {
 			return size, err
 		}

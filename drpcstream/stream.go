@@ -38,7 +38,7 @@ type Stream struct {
 	holders atomic.Int32              // see Release
 	ctx     atomic.Pointer[streamCtx] // made with mu held, when it is first asked for
 
-	write sync.Mutex // held while one sender sends
+	write sync.Mutex // held while one sender sends, but for what leaves at once
 	read  sync.Mutex // held while one receiver receives
 	recv  ring       // messages that have arrived
 
@@ -59,8 +59,8 @@ type Stream struct {
 	wantCredit bool              // the sender is parked for credit; cleared by who sends the token
 	credited   chan struct{}     // the token; made by the sender, which alone receives from it
 	recvClosed bool              // the peer sends no more messages
+	sending    bool              // a message is being sent that may take more than one frame
 	hold       []byte            // frames gathered under ManualFlush
-	manual     bool              // ManualFlush is on
 	endCtx     error             // what the context ends with; nil: context.Canceled
 	ctxErr     error             // what it has ended with before it was asked for
 	watched    bool              // the end of the parent context ends the stream
@@ -72,6 +72,7 @@ type Stream struct {
 	recvTimeout atomic.Int64
 
 	returned  atomic.Uint32 // handlerRuns and so on; see CountReturn
+	manual    atomic.Bool   // ManualFlush is on
 	holding   atomic.Bool   // hold is not empty
 	flushSoon atomic.Bool   // a receive wants it to be sent by who holds write
 
@@ -88,7 +89,8 @@ var _ drpc.Stream = (*Stream)(nil)
 // from ctx; whether the end of ctx is watched is up to Watch. stats may be nil.
 func New(ctx context.Context, cfg *Config, stats *drpcstats.Stats) *Stream {
 	s := cfg.unused().Get().(*Stream)
-	s.parent, s.cfg, s.stats, s.manual = ctx, cfg, stats, cfg.Options.ManualFlush
+	s.parent, s.cfg, s.stats = ctx, cfg, stats
+	s.manual.Store(cfg.Options.ManualFlush)
 	s.holders.Store(1)
 	s.recv.keep = cfg.Options.MaximumBufferSize
 	s.recv.flow.budget, s.recv.flow.owner = cfg.Budget, s
@@ -262,11 +264,7 @@ func (s *Stream) IsFinished() bool { return s.fin.IsSet() }
 // SetManualFlush turns Options.ManualFlush on or off for this stream, for the
 // sends that begin afterwards. Turning it off sends nothing by itself: what was
 // gathered leaves together with the next message.
-func (s *Stream) SetManualFlush(manual bool) {
-	s.mu.Lock()
-	s.manual = manual
-	s.mu.Unlock()
-}
+func (s *Stream) SetManualFlush(manual bool) { s.manual.Store(manual) }
 
 // parentErr returns the error of the context the stream was made with.
 func (s *Stream) parentErr() error { return s.parent.Err() }

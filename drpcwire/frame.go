@@ -2,6 +2,7 @@ package drpcwire
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 )
 
@@ -89,6 +90,9 @@ const (
 	controlBit = 0x80
 )
 
+// plainMessage is how a message in one frame begins.
+const plainMessage = byte(KindMessage)<<1 | doneBit
+
 // maxHeaderLen is the most bytes that a frame adds to its data: the control
 // byte, the stream id, the message id and the length.
 const maxHeaderLen = 1 + 3*maxVarintLen
@@ -102,11 +106,18 @@ func AppendFrame(buf []byte, fr Frame) []byte {
 	if fr.Control {
 		control |= controlBit
 	}
-	buf = append(buf, control)
-	buf = AppendVarint(buf, fr.ID.Stream)
-	buf = AppendVarint(buf, fr.ID.Message)
-	buf = AppendVarint(buf, uint64(len(fr.Data)))
-	return append(buf, fr.Data...)
+	return appendFrame(buf, control, fr.ID, fr.Data)
+}
+
+// appendFrame appends a frame that begins with this byte.
+func appendFrame(buf []byte, control byte, id ID, data []byte) []byte {
+	at := len(buf)
+	buf = slices.Grow(buf, maxHeaderLen+len(data))[:at+maxHeaderLen+len(data)]
+	buf[at] = control
+	at = putVarint(buf, at+1, id.Stream)
+	at = putVarint(buf, at, id.Message)
+	at = putVarint(buf, at, uint64(len(data)))
+	return buf[:at+copy(buf[at:], data)]
 }
 
 // frameLen returns an upper bound of the size of fr's encoding.

@@ -196,6 +196,25 @@ func (m *MuxWriter) TryWrite(l *Lane, frames ...Frame) error {
 	return nil
 }
 
+// TryWriteMessage is TryWrite for a message in one frame.
+func (m *MuxWriter) TryWriteMessage(l *Lane, id ID, data []byte) error {
+	n := maxHeaderLen + len(data)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err := m.admitLocked(l, n); err != nil {
+		return err
+	}
+	if m.overtakesLocked(l, n) {
+		m.appendUrgentLocked(l, []Frame{{ID: id, Kind: KindMessage, Done: true, Data: data}})
+		return nil
+	}
+	before := len(m.buf)
+	m.markLocked()
+	m.buf = appendFrame(Grow(m.buf, before+n), plainMessage, id, data)
+	m.accountLocked(l, len(m.buf)-before, before == 0)
+	return nil
+}
+
 // TryWriteEncoded is TryWrite for frames that are encoded already.
 func (m *MuxWriter) TryWriteEncoded(l *Lane, buf []byte) error {
 	m.mu.Lock()
@@ -235,7 +254,7 @@ func (m *MuxWriter) appendLocked(l *Lane, frames []Frame) int {
 func (m *MuxWriter) addLocked(l *Lane, frames []Frame) int {
 	before := len(m.buf)
 	for _, fr := range frames {
-		m.buf = AppendFrame(m.buf, fr)
+		m.buf = AppendFrame(Grow(m.buf, len(m.buf)+frameLen(fr)), fr)
 	}
 	n := len(m.buf) - before
 	m.accountLocked(l, n, before == 0)

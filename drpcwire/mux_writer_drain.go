@@ -251,6 +251,7 @@ func kept(buf []byte, idle *int) []byte {
 		*idle = 0
 	}
 	if cap(buf) > keepBuffer && *idle >= shrinkAfter {
+		Release(buf)
 		return nil
 	}
 	return buf

@@ -60,11 +60,13 @@ func (m *MuxWriter) laneFitsLocked(l *Lane, n int) bool {
 	if l.epoch == m.epoch {
 		pending += l.pending
 	}
-	most := m.maxLane
-	if m.widens && m.urgent.on && m.clock.fast() {
-		most = max(most, min(wideLane, m.max/2))
+	switch {
+	case pending == 0 || pending+n <= m.maxLane:
+		return true
+	case m.widens && m.urgent.on && m.clock.fast():
+		return pending+n <= min(wideLane, m.max/2)
 	}
-	return pending == 0 || pending+n <= most
+	return false
 }
 
 func (m *MuxWriter) totalFitsLocked(n int, few bool) bool {
