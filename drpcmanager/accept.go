@@ -19,11 +19,35 @@ type invoke struct {
 	refused bool // it is not: this end takes no more
 }
 
-// accept makes a stream of a complete Invoke and hands it on.
+// held is the call whose Invoke has come last, until its handler is started. That is when
+// the call is there as a whole, if its frames have come together, so that the handler finds
+// all that it waits for. And a client announces itself right behind its first Invoke: the
+// answer goes out before anything that the handler may send.
 //
-// The very first one is held back until one more frame has been looked at, if
-// one is on its way: a client announces itself right behind its first Invoke,
-// and the answer goes out before anything the handler may send.
+// No call is held back while the reader waits for more, but for the first one while the
+// rest of a frame is on its way.
+type held struct {
+	invoke       // no stream: there is none
+	first   bool // it is the first one of the connection
+	message bool // a message has come with it
+	whole   bool // nothing more goes with it
+}
+
+// goesWith reports whether a frame is looked at before the handler is started.
+func (h *held) goesWith(fr drpcwire.Frame) bool {
+	switch {
+	case fr.Kind == drpcwire.KindSettings:
+		return true
+	case fr.ID.Stream != h.stream.ID():
+		return false
+	case fr.Kind == drpcwire.KindMessage && fr.Done && !h.message:
+		h.message = true
+		return true
+	}
+	return fr.Kind == drpcwire.KindCloseSend
+}
+
+// accept makes a stream of a complete Invoke, and holds it back.
 func (m *Manager) accept(id uint64, o opening) {
 	ctx, err := m.streamContext(o.metadata)
 	if err != nil {
@@ -36,10 +60,8 @@ func (m *Manager) accept(id uint64, o opening) {
 	}
 	s := drpcstream.New(ctx, &m.config, stats)
 
+	m.handOn()
 	first := !m.accepted
-	if !first {
-		m.handOn()
-	}
 	m.mu.Lock()
 	s.Accept(id, o.asm, o.deadline) // its end, by a deadline that has passed, waits for mu
 	ended, draining, now := m.err, m.drain.own, false
@@ -48,9 +70,7 @@ func (m *Manager) accept(id uint64, o opening) {
 		if id > m.lastTaken.Load() {
 			m.lastTaken.Store(id)
 		}
-		if !first {
-			now = m.handlers.add(invoke{stream: s, rpc: o.rpc})
-		}
+		now = m.handlers.add(invoke{stream: s, rpc: o.rpc})
 		m.holdLocked(s) // what follows is for it
 	}
 	m.mu.Unlock()
@@ -64,25 +84,35 @@ func (m *Manager) accept(id uint64, o opening) {
 			return
 		}
 		m.accepted = true
-		m.held = &invoke{stream: s, refused: true} // a client that is known understands more
-	case !first:
-		m.started(invoke{stream: s, rpc: o.rpc}, now)
+		m.held = held{invoke: invoke{stream: s, refused: true}, first: true} // a client that is known understands more
+	case !now:
+		m.start(invoke{stream: s, rpc: o.rpc}, false)
 	default:
 		m.accepted = true
-		m.held = &invoke{stream: s, rpc: o.rpc}
+		m.held = held{invoke: invoke{stream: s, rpc: o.rpc}, first: first}
 	}
 }
 
-// handOn gives the Invoke that is held back, if there is one, to the server.
+// handOn gives the call that is held back, if there is one, to the server.
 func (m *Manager) handOn() {
-	if h := m.held; h != nil {
-		m.held = nil
-		if h.refused {
-			m.refuseDraining(h.stream.ID())
-		} else {
-			m.start(*h)
-		}
+	h := m.held
+	if h.stream == nil {
+		return
 	}
+	m.held = held{}
+	if h.refused {
+		m.refuseDraining(h.stream.ID())
+	} else {
+		m.start(h.invoke, true)
+	}
+}
+
+// waitPartial is called by the reader when it begins to wait for the rest of a frame.
+func (m *Manager) waitPartial() {
+	if !m.held.first {
+		m.handOn()
+	}
+	m.watchFrame()
 }
 
 // refuseDraining refuses a stream because this end takes no more.

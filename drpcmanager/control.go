@@ -128,8 +128,7 @@ func (m *Manager) lateFrame(fr drpcwire.Frame, more uint64) error {
 	return nil
 }
 
-// watchFrame is called by the reader when it begins to wait for the rest of a
-// frame, and by the timer. The timer runs only while there is something to watch
+// watchFrame is called when the reader begins to wait for the rest of a frame. The timer runs only while there is something to watch
 // for, and is not touched more often than once in FrameTimeout.
 func (m *Manager) watchFrame() {
 	if m.frameWatch.CompareAndSwap(false, true) {

@@ -63,16 +63,9 @@ func (h *handlers) leave(s *drpcstream.Stream) bool {
 // until the handlers of all of them had their turn.
 const startsPerTurn = 32
 
-// start starts the handler of a stream, or puts it in line. It is called by the reader.
-func (m *Manager) start(i invoke) {
-	m.mu.Lock()
-	now := m.handlers.add(i)
-	m.mu.Unlock()
-	m.started(i, now)
-}
-
-// started is the rest of start: now says that the handler may start.
-func (m *Manager) started(i invoke, now bool) {
+// start starts the handler of a stream if it may, and else leaves it in line. It is called
+// by the reader.
+func (m *Manager) start(i invoke, now bool) {
 	if now {
 		m.starts++
 		m.hooks.Handle(i.stream, i.rpc)

@@ -67,7 +67,7 @@ func (r *batchRig) frame(kind drpcwire.Kind) {
 		r.sent += frameCost(len(fr.Data))
 	}
 	r.next++
-	if err := r.HandleFrame(Arrival{Frame: fr, Strict: true}); err != nil {
+	if _, err := r.HandleFrame(Arrival{Frame: fr, Strict: true}); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -211,7 +211,7 @@ func TestABatchIsNotTakenWhere(t *testing.T) {
 		"an id is used again":               {func(r *batchRig) { r.frame(drpcwire.KindMessage); r.next-- }, 2},
 		"a message is incomplete": {func(r *batchRig) {
 			fr := drpcwire.Frame{ID: drpcwire.ID{Stream: 1, Message: 1}, Kind: drpcwire.KindMessage, Data: []byte("x")}
-			if err := r.HandleFrame(Arrival{Frame: fr}); err != nil {
+			if _, err := r.HandleFrame(Arrival{Frame: fr}); err != nil {
 				t.Fatal(err)
 			}
 			r.next++

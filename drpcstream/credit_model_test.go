@@ -311,7 +311,7 @@ func (c *creditStream) deliver() (delivered bool) {
 	ended := c.s.IsTerminated()
 	queued := in.Kind == drpcwire.KindMessage && in.Done && !ended && c.s.recv.err == nil
 	lacks := c.lacks(in)
-	if err := c.s.HandleFrame(in); err != nil {
+	if _, err := c.s.HandleFrame(in); err != nil {
 		c.m.fatalf("%v of stream %d: %v", in.Frame, c.s.id, err)
 	}
 	if in.Kind == drpcwire.KindMessage && !ended && c.s.IsTerminated() {

@@ -126,6 +126,10 @@ type Arrival struct {
 
 	// Strict says that the peer knows of its credit, and must keep to it.
 	Strict bool
+
+	// CloseSend is the message id of the CloseSend that follows right behind a message,
+	// if it is there already; else zero.
+	CloseSend uint64
 }
 
 // cost returns what the frame costs in credit.
@@ -162,13 +166,48 @@ func (s *Stream) sizeLimit(kind drpcwire.Kind) int {
 // connection's reader only. Where credit is not in force it blocks while the queue
 // of the stream is full, for Config.QueueTimeout at most. An error means that the peer
 // broke the protocol; everything else that may be wrong with a frame ends at most this
-// stream.
-func (s *Stream) HandleFrame(in Arrival) error {
+// stream. closed says that in.CloseSend was handled with it, which otherwise has to come as
+// a frame of its own.
+func (s *Stream) HandleFrame(in Arrival) (closed bool, err error) {
 	s.taking.Lock()
-	err := s.take(in)
+	if in.CloseSend > 0 && s.takeLast(in) {
+		closed = true
+	} else {
+		err = s.take(in)
+	}
 	s.taking.Unlock()
 	s.freeStorage()
-	return err
+	return closed, err
+}
+
+// takeLast takes a message in one frame and the CloseSend behind it, in one step. It
+// reports false, and does nothing, if that is to be done one by one: where there is no
+// credit for it, or anything is wrong with it. taking is held.
+func (s *Stream) takeLast(in Arrival) bool {
+	cost := in.cost()
+	if in.More > 0 || in.Continued || len(in.Data) > s.cfg.Limit || !s.mayTake(cost) {
+		return false
+	}
+	s.mu.Lock()
+	if s.recvClosed || !s.asm.SkipTo(in.ID.Message, in.CloseSend) {
+		s.mu.Unlock()
+		return false
+	}
+	s.stats.AddRead(uint64(len(in.Data)))
+	s.asm.Use(s.recv.pushLast(append(drpcwire.Grow(s.asm.Storage(), len(in.Data)), in.Data...), cost))
+	ended := s.peerClosedLocked()
+	s.mu.Unlock()
+	if ended {
+		s.afterEnd()
+	}
+	s.cfg.Budget.passOn()
+	return true
+}
+
+// mayTake reports whether what costs so much may be taken in one step: it is of a live
+// stream, and there is credit for it. taking is held.
+func (s *Stream) mayTake(cost int64) bool {
+	return !s.term.IsSet() && !s.peerDone && s.recv.limit.Load() > 0 && s.recv.covers(cost)
 }
 
 // TakeBatch is HandleFrame for many messages at once. It reports false, and does nothing,
@@ -176,8 +215,7 @@ func (s *Stream) HandleFrame(in Arrival) error {
 // wrong with them.
 func (s *Stream) TakeBatch(b drpcwire.Batch) bool {
 	s.taking.Lock()
-	ok := !s.term.IsSet() && !s.peerDone && s.recv.limit.Load() > 0 && s.recv.covers(b.Cost()) &&
-		s.asm.SkipTo(b.First, b.Last)
+	ok := s.mayTake(b.Cost()) && s.asm.SkipTo(b.First, b.Last)
 	if ok {
 		s.stats.AddRead(uint64(b.Size))
 		s.recv.pushBatch(b)
@@ -337,24 +375,24 @@ func (s *Stream) endByPeer(send, recv error, cancel bool) {
 // peerClosedSend takes note that the peer sends no more messages.
 func (s *Stream) peerClosedSend() {
 	s.mu.Lock()
-	if s.recvClosed {
-		s.mu.Unlock()
-		return
+	ended := !s.recvClosed && s.peerClosedLocked()
+	s.mu.Unlock()
+	if ended {
+		s.afterEnd()
 	}
+}
+
+// peerClosedLocked is peerClosedSend, once; it reports whether that has ended the stream.
+func (s *Stream) peerClosedLocked() (ended bool) {
 	s.recvClosed, s.peerDone = true, true
 	s.recv.close(io.EOF)
-	o := outcome{send: s.sendErr, recv: io.EOF}
-	ended := false
 	switch {
 	case s.sendErr != nil:
-		ended = s.endLocked(o)
+		return s.endLocked(outcome{send: s.sendErr, recv: io.EOF})
 	case s.cfg.Server:
 		s.setState(ClientClosed)
 	default:
 		s.setState(ServerClosed)
 	}
-	s.mu.Unlock()
-	if ended {
-		s.afterEnd()
-	}
+	return false
 }

@@ -2,6 +2,7 @@ package drpcstream
 
 import (
 	"errors"
+	"io"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -186,6 +187,29 @@ func (r *ring) push(msg []byte, a arrival) (storage []byte, ok bool) {
 		return msg, true
 	}
 	r.flow.partial = 0
+	storage = r.addMessageLocked(msg)
+	r.mu.Unlock()
+	return storage, true
+}
+
+// pushLast is push for a message in one frame that there is credit for, with which the
+// queue is closed by io.EOF.
+func (r *ring) pushLast(msg []byte, cost int64) (storage []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.arriveLocked(arrival{cost: cost, newPacket: true})
+	if r.err != nil {
+		r.dropLocked(cost)
+		return msg
+	}
+	storage = r.addMessageLocked(msg)
+	r.closeLocked(io.EOF)
+	return storage
+}
+
+// addMessageLocked puts a message at the end of the queue, and returns storage for the
+// next one.
+func (r *ring) addMessageLocked(msg []byte) (storage []byte) {
 	if int64(cap(msg)) > 2*frameCost(len(msg)) && !r.reading {
 		// It would wait in far more storage than its sender has paid for.
 		storage, msg = msg, append([]byte(nil), msg...)
@@ -193,8 +217,7 @@ func (r *ring) push(msg []byte, a arrival) (storage []byte, ok bool) {
 		storage = r.takeSpareLocked()
 	}
 	r.addLocked(slot{data: msg})
-	r.mu.Unlock()
-	return storage, true
+	return storage
 }
 
 // pushBatch appends messages that there is credit for. After close they are dropped.

@@ -155,3 +155,48 @@ func TestABatchAllocatesNothing(t *testing.T) {
 	})
 	assert.Equal(t, allocs, 0.0)
 }
+
+func TestPeekCloseSendFindsOnlyThat(t *testing.T) {
+	for _, tc := range []struct {
+		next string
+		want uint64
+	}{
+		{`s3 m2 CloseSend`, 2},
+		{`s3 m900 CloseSend`, 900},
+		{`s3 m1 CloseSend`, 0}, // the id of the message
+		{`s5 m2 CloseSend`, 0},
+		{`s3 m2 CloseSend ctl`, 0},
+		{`s3 m2 CloseSend more`, 0},
+		{`s3 m2 CloseSend "data"`, 0},
+		{`s3 m2 Message "data"`, 0},
+		{`s3 m2 Close`, 0},
+	} {
+		data := drpcwire.AppendFrame(nil, frame(t, `s3 m1 Message "one"`))
+		data = drpcwire.AppendFrame(data, frame(t, tc.next))
+		last := drpcwire.AppendFrame(nil, frame(t, `s3 m901 Error`))
+		for _, cut := range []bool{false, true} {
+			rd := drpcwire.NewReader(bytes.NewReader(append(data[:len(data):len(data)], last...)))
+			if cut {
+				rd = drpcwire.NewReader(iotest.OneByteReader(bytes.NewReader(data)))
+			}
+			fr, err := rd.ReadFrame()
+			assert.NoError(t, err)
+			got := rd.PeekCloseSend(fr.ID)
+			if cut {
+				assert.Equal(t, got, uint64(0)) // it is not there yet
+				continue
+			}
+			if got != tc.want {
+				t.Errorf("%s: got id %d", tc.next, got)
+			}
+			want := tc.next
+			if got > 0 {
+				rd.SkipCloseSend()
+				want = `s3 m901 Error`
+			}
+			fr, err = rd.ReadFrame()
+			assert.NoError(t, err)
+			assert.Equal(t, drpctest.Describe(fr), want)
+		}
+	}
+}

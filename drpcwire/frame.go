@@ -90,8 +90,11 @@ const (
 	controlBit = 0x80
 )
 
-// plainMessage is how a message in one frame begins.
-const plainMessage = byte(KindMessage)<<1 | doneBit
+// How a message in one frame and a CloseSend begin.
+const (
+	plainMessage   = byte(KindMessage)<<1 | doneBit
+	plainCloseSend = byte(KindCloseSend)<<1 | doneBit
+)
 
 // maxHeaderLen is the most bytes that a frame adds to its data: the control
 // byte, the stream id, the message id and the length.

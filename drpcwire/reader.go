@@ -65,6 +65,7 @@ type Reader struct {
 	grow     bool // the last read filled buf
 	got      int  // what the last read returned
 	direct   bool // the last frame in pieces was read to where it belongs
+	peeked   int  // where the frame ends that PeekCloseSend has found
 
 	// A frame larger than buf is returned in pieces: head is what they have in
 	// common, left the number of data bytes that were not returned yet.
@@ -185,6 +186,27 @@ func (r *Reader) ReadFrame() (Frame, error) {
 			return Frame{}, err
 		}
 	}
+}
+
+// PeekCloseSend returns the id of the CloseSend that comes next on the stream of a message,
+// if it is buffered and plain, and zero otherwise. It comes again unless SkipCloseSend is
+// called next.
+func (r *Reader) PeekCloseSend(of ID) (message uint64) {
+	if r.end-r.pos < 4 || r.left > 0 || r.buf[r.pos] != plainCloseSend {
+		return 0
+	}
+	rest, fr, length, ok, err := parseHeader(r.buf[r.pos:r.end])
+	if !ok || err != nil || length > 0 || fr.ID.Stream != of.Stream || fr.ID.Message <= of.Message {
+		return 0
+	}
+	r.peeked = r.end - len(rest)
+	return fr.ID.Message
+}
+
+// SkipCloseSend takes the frame that PeekCloseSend has found for read.
+func (r *Reader) SkipCloseSend() {
+	r.pos = r.peeked
+	r.wholeFrame()
 }
 
 // readPiece returns as much as there is of the frame that is being returned in
