@@ -225,7 +225,7 @@ func (p profile) termsFor(window int) terms {
 	return terms{
 		live:    p.streams * (2*window + 64<<10 + 128<<10 + call),
 		ended:   p.streams * (2*window + 64<<10 + call),
-		growth:  2 * (p.budget + p.message),
+		growth:  2 * (p.budget + 2*p.message),
 		opening: 2*(256<<10) + 16*(2*p.metadata+2*p.name),
 		reader:  64 << 10,
 		writer:  45 << 20,

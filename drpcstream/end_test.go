@@ -64,7 +64,7 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // handle passes a frame without data to the stream.
 func handle(t *testing.T, s *Stream, kind drpcwire.Kind) {
-	fr := drpcwire.Frame{ID: drpcwire.ID{Stream: s.ID(), Message: 1}, Kind: kind, Done: true}
+	fr := drpcwire.Frame{ID: drpcwire.ID{Stream: s.ID(), Message: 100}, Kind: kind, Done: true}
 	if _, err := s.HandleFrame(Arrival{Frame: fr}); err != nil {
 		t.Fatal(err)
 	}

@@ -80,5 +80,6 @@ type Config struct {
 	HoldSize     int // bytes gathered under ManualFlush before they are sent anyway
 	Options      Options
 
-	pool atomic.Pointer[sync.Pool] // see unused
+	pool  atomic.Pointer[sync.Pool] // see unused
+	ahead ahead
 }

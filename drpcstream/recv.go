@@ -243,6 +243,7 @@ func (s *Stream) Reserve(n int) []byte {
 func (s *Stream) freeStorage() {
 	if s.term.IsSet() && s.taking.TryLock() {
 		s.asm = drpcwire.Assembler{}
+		s.cfg.ahead.leave(s)
 		s.taking.Unlock()
 	}
 }
@@ -277,6 +278,7 @@ func (s *Stream) take(in Arrival) error {
 	pkt, done, err := s.asm.Append(in.Frame, in.More, s.sizeLimit(in.Kind))
 	if abandons {
 		s.recv.abandon()
+		s.cfg.ahead.leave(s)
 	}
 	switch {
 	case err == drpcwire.ErrTooLarge: //nolint:errorlint // returned as it is
@@ -284,6 +286,9 @@ func (s *Stream) take(in Arrival) error {
 		return nil
 	case err != nil:
 		return err
+	}
+	if in.Kind == drpcwire.KindMessage {
+		s.cfg.ahead.arrived(s, len(pkt.Data), done)
 	}
 	a := arrival{cost: cost, newPacket: s.asm.First()}
 	switch {
@@ -314,6 +319,7 @@ func (s *Stream) failFull(cost int64) {
 // failLarge ends the stream because of a packet that is larger than is accepted.
 func (s *Stream) failLarge(kind drpcwire.Kind, cost int64) {
 	s.asm = drpcwire.Assembler{} // frees what was gathered
+	s.cfg.ahead.leave(s)
 	s.cfg.Budget.Add(Totals{Late: cost})
 	what := "message"
 	if kind != drpcwire.KindMessage {

@@ -210,11 +210,15 @@ func (r *ring) pushLast(msg []byte, cost int64) (storage []byte) {
 // addMessageLocked puts a message at the end of the queue, and returns storage for the
 // next one.
 func (r *ring) addMessageLocked(msg []byte) (storage []byte) {
-	if int64(cap(msg)) > 2*frameCost(len(msg)) && !r.reading {
-		// It would wait in far more storage than its sender has paid for.
-		storage, msg = msg, append([]byte(nil), msg...)
-	} else {
+	switch large := cap(msg) > ringMaxSpare; {
+	case int64(cap(msg)) <= 2*frameCost(len(msg)) || r.reading && !large:
 		storage = r.takeSpareLocked()
+	case large: // it was made ahead, for a larger one
+		ahead := msg
+		msg = append(drpcwire.Grow(nil, len(msg)), msg...)
+		drpcwire.Release(ahead)
+	default: // it would wait in far more storage than its sender has paid for
+		storage, msg = msg, append([]byte(nil), msg...)
 	}
 	r.addLocked(slot{data: msg})
 	return storage

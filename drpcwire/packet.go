@@ -142,6 +142,13 @@ func (a *Assembler) Reserve(n int) []byte {
 	return a.pkt.Data[size:cap(a.pkt.Data)]
 }
 
+// Expect makes room for a packet of n bytes, if one is being assembled.
+func (a *Assembler) Expect(n int) {
+	if a.open {
+		a.grow(n)
+	}
+}
+
 // isInPlace reports whether the data lies where it belongs, behind the packet's.
 func (a *Assembler) isInPlace(data []byte) bool {
 	size := len(a.pkt.Data)
