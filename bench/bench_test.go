@@ -64,6 +64,12 @@ func BenchmarkIdle(b *testing.B) {
 	benchStacks(b, job.Idle, rig.TCP, []int{200}, []int{16})
 }
 
+// BenchmarkConnections measures calls of a thousand callers, who share a number of
+// connections: one operation is one call that returned.
+func BenchmarkConnections(b *testing.B) {
+	benchStacks(b, job.Connections, rig.TCP, []int{1, 100}, []int{16})
+}
+
 // BenchmarkFloor measures the ways to write that the floor has: one operation is
 // one echo over one TCP connection with nothing around it.
 func BenchmarkFloor(b *testing.B) {

@@ -153,6 +153,7 @@ func TestEveryStackDoesEveryWork(t *testing.T) {
 	}{
 		{job.Unary, []int{1, 64}}, {job.Upload, []int{1, 16}}, {job.Download, []int{1, 16}},
 		{job.PingPong, []int{1, 64}}, {job.OpenClose, []int{1, 64}}, {job.Mixed, []int{4}}, {job.Idle, []int{20}},
+		{job.Connections, []int{1, 7}},
 	}
 	for _, kind := range kinds {
 		for _, callers := range kind.callers {
@@ -193,6 +194,17 @@ func TestConnections(t *testing.T) {
 			if got := runJob(t, st, job.Unary, callers, 16, 1000); got.Conns != want {
 				t.Errorf("stack %s: %d connections for %d callers, want %d", st.Name, got.Conns, callers, want)
 			}
+		}
+	}
+}
+
+func TestCallersShareTheConnectionsThatThereAreToBe(t *testing.T) {
+	for _, st := range stack.All() {
+		if st.Check(stack.Several) != nil {
+			continue
+		}
+		if got := runJob(t, st, job.Connections, 7, 16, 2000); got.Conns != 7 {
+			t.Errorf("stack %s: %d connections, want 7", st.Name, got.Conns)
 		}
 	}
 }

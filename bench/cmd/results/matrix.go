@@ -87,6 +87,8 @@ func plots() []report.Plot {
 	return append([]report.Plot{
 		{File: "callers.svg", Title: "Unary calls of 16 B, against callers", Axis: report.Callers,
 			Cells: cells(report.Unary, 16, 1, 10, 100, 1000, 10_000)},
+		{File: "connections.svg", Title: "Unary calls of 16 B by 1,000 callers, against the connections that they share", Axis: report.Callers,
+			Cells: cells(report.Connections, 16, 1, 10, 100, 1000)},
 		{File: "upload-sizes.svg", Title: "Uploads on one stream, against message size", Axis: report.Sizes,
 			Cells: sizes(report.Upload, 1, sweepSizes...)},
 		{File: "unary-sizes.svg", Title: "Unary calls of two callers, against message size", Axis: report.Sizes,

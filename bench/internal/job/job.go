@@ -47,6 +47,7 @@ type Kind struct {
 	// New makes a job. What it starts ends with ctx at the latest.
 	New func(ctx context.Context, load Load) (Job, error)
 
+	conns bool            // the number of callers is that of connections
 	needs []stack.Feature // with any number of callers
 	many  []stack.Feature // with more than one
 	extra int             // calls and streams at once besides the callers
@@ -79,10 +80,16 @@ var (
 	// nothing.
 	Idle = Kind{Name: "Idle", Unit: "call", Who: "streams", New: newIdle,
 		needs: []stack.Feature{stack.Unary, stack.Duplex, stack.Concurrent}, extra: IdleCallers}
+	// Connections is calls of ConnectionCallers callers, who share a number of
+	// connections.
+	Connections = Kind{Name: "Connections", Unit: "call", Who: "connections", New: newConnections,
+		needs: []stack.Feature{stack.Unary, stack.Several}, conns: true}
 )
 
 // Kinds returns all kinds of work.
-func Kinds() []Kind { return []Kind{Unary, Upload, Download, PingPong, OpenClose, Mixed, Idle} }
+func Kinds() []Kind {
+	return []Kind{Unary, Upload, Download, PingPong, OpenClose, Mixed, Idle, Connections}
+}
 
 // Named returns the kind of that name.
 func Named(name string) (Kind, error) {
@@ -112,11 +119,14 @@ func (k Kind) Check(st stack.Stack, callers, size int) error {
 		return err
 	}
 	setup := k.Setup(callers, size)
+	if most := stack.MaxConns(); setup.Conns > most {
+		return fmt.Errorf("%d connections, and the descriptor limit allows %d", setup.Conns, most)
+	}
 	if st.MaxSize > 0 && setup.Size > st.MaxSize {
 		return fmt.Errorf("stack %s: messages of at most %d bytes", st.Name, st.MaxSize)
 	}
 	// Calls share what there is; streams that stay open cannot.
-	if k.Name != Unary.Name && st.MaxStreams > 0 && setup.Callers > st.MaxStreams {
+	if k.Name != Unary.Name && !k.conns && st.MaxStreams > 0 && setup.Callers > st.MaxStreams {
 		return fmt.Errorf("stack %s: %d streams and calls at once, and no more than %d are possible here",
 			st.Name, setup.Callers, st.MaxStreams)
 	}
@@ -125,6 +135,9 @@ func (k Kind) Check(st stack.Stack, callers, size int) error {
 
 // Setup returns what a stack has to be ready for.
 func (k Kind) Setup(callers, size int) stack.Setup {
+	if k.conns {
+		return stack.Setup{Callers: ConnectionCallers, Size: size, Conns: callers}
+	}
 	return stack.Setup{Callers: callers + k.extra, Size: max(size, k.size)}
 }
 

@@ -28,11 +28,12 @@ const (
 // Cell is a piece of work.
 type Cell struct {
 	// Work is the name of the kind of work: Unary, Upload, Download, PingPong,
-	// OpenClose, Mixed or Idle. See package job for what an operation of each is.
+	// OpenClose, Mixed, Idle or Connections. See package job for what an operation of each is.
 	Work string
 	// Callers is how many callers or streams there are at once. Of Mixed it is
 	// the callers, who have eight uploads beside them; of Idle it is the streams,
-	// which have four callers beside them.
+	// which have four callers beside them; of Connections the connections, which
+	// a thousand callers share.
 	Callers int
 	// Size is the size of a message in bytes: of Mixed that of a call, whose
 	// bulk messages have 64 KiB.

@@ -138,6 +138,9 @@ func setAxes(p *plot.Plot, what Plot, all []series) {
 	switch what.Axis {
 	case Callers:
 		p.X.Label.Text, p.Y.Label.Text = "callers at once", "calls a second"
+		if what.Cells[0].Work == Connections {
+			p.X.Label.Text = "connections"
+		}
 	case Sizes:
 		p.X.Label.Text, p.Y.Label.Text = "size of a message", "payload, MB/s"
 	case Procs:

@@ -23,6 +23,8 @@ const (
 	OpenClose = "OpenClose"
 	Mixed     = "Mixed"
 	Idle      = "Idle"
+
+	Connections = "Connections"
 )
 
 // The units of figures that only some work has: see Sample.
@@ -38,7 +40,7 @@ const Base = "braid"
 // Cell is a piece of work that every stack is to do.
 type Cell struct {
 	Work      string
-	Callers   int    // callers, or streams, at once
+	Callers   int    // callers, streams or connections, at once
 	Size      int    // of a message, in bytes
 	Transport string // "tcp", "tls" or "processes"
 	Procs     int    // GOMAXPROCS, or 0 for that of the whole run
@@ -47,8 +49,11 @@ type Cell struct {
 // Name is what benchmarks call the cell, without the stack.
 func (c Cell) Name() string {
 	who := "streams"
-	if c.Work == Unary || c.Work == Mixed {
+	switch c.Work {
+	case Unary, Mixed:
 		who = "callers"
+	case Connections:
+		who = "connections"
 	}
 	name := fmt.Sprintf("%s/%s=%d/size=%s/transport=%s", c.Work, who, c.Callers, figures.SizeName(c.Size), c.Transport)
 	if c.Procs > 0 {
@@ -132,7 +137,7 @@ type Axis int
 
 // The axes of sweeps.
 const (
-	Callers Axis = iota // the rate against the number of callers
+	Callers Axis = iota // the rate against the number of callers, or of connections
 	Sizes               // payload a second against the size of a message
 	Procs               // the speed against GOMAXPROCS, relative to GOMAXPROCS=1
 	Latency             // no sweep: the latencies of one cell, by percentile

@@ -85,9 +85,15 @@ func Start(ctx context.Context, st stack.Stack, cfg Config) (_ *Rig, err error) 
 		}
 		addr = r.proxy.Addr().String()
 	}
-	r.client, err = st.Client(ctx, func(ctx context.Context) (net.Conn, error) {
-		return r.dial(ctx, addr, cfg)
-	}, cfg.Setup)
+	dial := func(ctx context.Context) (net.Conn, error) { return r.dial(ctx, addr, cfg) }
+	if cfg.Setup.Conns > 0 {
+		var many *stack.Many
+		if many, err = stack.NewMany(ctx, st, dial, cfg.Setup); err == nil {
+			r.client = many
+		}
+	} else {
+		r.client, err = st.Client(ctx, dial, cfg.Setup)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("stack %s: %w", st.Name, err)
 	}

@@ -2,5 +2,5 @@
 
 package stack
 
-// maxConns returns how many loopback connections to count on.
-func maxConns() int { return unknownLimit }
+// MaxConns returns how many loopback connections to count on.
+func MaxConns() int { return unknownLimit }

@@ -8,9 +8,9 @@ import "syscall"
 // connection.
 const reserved = 64
 
-// maxConns returns how many loopback connections the process can hold: each
+// MaxConns returns how many loopback connections the process can hold: each
 // takes a descriptor on either side.
-func maxConns() int {
+func MaxConns() int {
 	var lim syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &lim); err != nil {
 		return unknownLimit

@@ -23,8 +23,11 @@ func Pool() Stack {
 			"a connection per caller out of storj.io/drpc's drpcpool (no capacity limit, no expiration), all of them dialed and used once beforehand",
 			"callers share as many connections as the limit of open files allows",
 		}, stockSettings...),
-		Lacks:      map[Feature]string{Cancel: stockNoCancel},
-		MaxStreams: maxConns(),
+		Lacks: map[Feature]string{
+			Cancel:  stockNoCancel,
+			Several: "it has one for every caller",
+		},
+		MaxStreams: MaxConns(),
 		Serve:      serveStock,
 		Client:     newPool,
 	}
@@ -65,7 +68,7 @@ func newPool(ctx context.Context, dial Dial, setup Setup) (Client, error) {
 		return conn, nil
 	}
 	c := &poolClient{pool: drpcpool.New[string, *drpcconn.Conn](drpcpool.Options{})}
-	conns := min(max(setup.Callers, 1), maxConns())
+	conns := min(max(setup.Callers, 1), MaxConns())
 	for range conns {
 		conn, err := dialOne(ctx, key)
 		if err != nil {

@@ -47,6 +47,9 @@ type Setup struct {
 	Callers int
 	// Size is the size in bytes of the largest message.
 	Size int
+	// Conns is how many clients there are, which share the callers: see Many. Zero
+	// means one.
+	Conns int
 }
 
 // Dial connects to the server.
@@ -63,6 +66,7 @@ const (
 	Duplex     Feature = "streams in both directions at once"
 	Concurrent Feature = "more than one stream at once"
 	Cancel     Feature = "streams that the client ends alone"
+	Several    Feature = "a number of connections that is chosen"
 )
 
 // Check returns nil if the stack has the features given, and otherwise an error
