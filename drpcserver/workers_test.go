@@ -101,7 +101,7 @@ func TestWaitReturnsAfterTheLastCall(t *testing.T) {
 // calls that ever were in it.
 func TestTheLineOfCallsStaysAsLongAsItHasToBe(t *testing.T) {
 	w := newTestWorkers(func(string) {})
-	w.coming = 1 // nobody comes
+	w.coming = comingAtOnce // nobody comes
 	want, next := 0, 0
 	put := func() {
 		w.start(nil, string(rune(next)))
