@@ -279,17 +279,31 @@ func (m *MuxWriter) endLocked() uint64 { return m.taken + uint64(len(m.buf)) }
 // accountLocked books n bytes appended to buf to the lane, and wakes the drain
 // if it may be asleep, which it is only while nothing is pending.
 func (m *MuxWriter) accountLocked(l *Lane, n int, wake bool) {
+	bulk := false
 	if l != nil {
 		if l.epoch != m.epoch {
-			l.epoch, l.pending = m.epoch, 0
+			l.bulk = l.writes > 1
+			l.epoch, l.pending, l.writes = m.epoch, 0, 0
 		}
 		l.pending += n
+		l.writes++
 		l.end = m.endLocked()
+		bulk = l.bulk
 	}
 	if wake {
 		m.drainCond.Signal()
+		if bulk {
+			go yieldNext()
+		}
 	}
 }
+
+// yieldNext does nothing. A goroutine that is made ready runs next on the processor of who
+// did that, and other processors leave it alone for some 50 us even if they are idle, as
+// most who make another one ready wait next. A sender of many messages does not, and on
+// its processor the drain would wait for it. A goroutine that is started takes this place,
+// and any processor may have the drain.
+func yieldNext() {}
 
 // Stop makes every later write, and every one that is parked, fail with err;
 // what is pending is dropped. Only the first call has an effect. A Write that
