@@ -73,7 +73,9 @@ func (m *Manager) accept(id uint64, o opening) {
 		now = m.handlers.add(invoke{stream: s, rpc: o.rpc})
 		m.holdLocked(s) // what follows is for it
 	}
+	gone := m.takeEndedLocked()
 	m.mu.Unlock()
+	dropEnded(gone)
 	switch {
 	case ended != nil:
 		s.Lost(ended) // nobody has seen the stream

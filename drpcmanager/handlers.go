@@ -16,6 +16,10 @@ type handlers struct {
 	limit   int
 	running int
 	waiting []invoke // in the order in which they came
+
+	// Those that have ended before their turn: taken out of the line, and to be
+	// canceled once mu is released, see Manager.dropEnded.
+	ended []*drpcstream.Stream
 }
 
 // add reports whether the handler of the stream may start. If not, the stream is
@@ -27,10 +31,19 @@ func (h *handlers) add(i invoke) bool {
 	}
 	if len(h.waiting) >= h.limit {
 		// As many are not open at once: most of these have ended meanwhile.
-		h.waiting = slices.DeleteFunc(h.waiting, func(i invoke) bool { return i.stream.IsTerminated() })
+		h.waiting = slices.DeleteFunc(h.waiting, h.hasEnded)
 	}
 	h.waiting = append(h.waiting, i)
 	return false
+}
+
+// hasEnded reports whether the stream has ended, and takes note of it then.
+func (h *handlers) hasEnded(i invoke) bool {
+	ended := i.stream.IsTerminated()
+	if ended {
+		h.ended = append(h.ended, i.stream)
+	}
+	return ended
 }
 
 // returned gives the place of a handler to the first in line that still lives.
@@ -38,7 +51,7 @@ func (h *handlers) returned() (next invoke, ok bool) {
 	for len(h.waiting) > 0 {
 		next, h.waiting[0] = h.waiting[0], invoke{} // so that it is not kept
 		h.waiting = h.waiting[1:]
-		if !next.stream.IsTerminated() {
+		if !h.hasEnded(next) {
 			return next, true
 		}
 	}
@@ -85,12 +98,27 @@ func (m *Manager) leaveLine(s *drpcstream.Stream) {
 	}
 }
 
+// takeEndedLocked returns the streams that have ended in line, for dropEnded.
+func (m *Manager) takeEndedLocked() (ended []*drpcstream.Stream) {
+	ended, m.handlers.ended = m.handlers.ended, nil
+	return ended
+}
+
+// dropEnded drops what has come on streams that have ended in line.
+func dropEnded(streams []*drpcstream.Stream) {
+	for _, s := range streams {
+		s.Cancel(context.Canceled)
+	}
+}
+
 // Returned implements drpcstream.Owner.
 func (m *Manager) Returned(*drpcstream.Stream) {
 	m.mu.Lock()
 	next, ok := m.handlers.returned()
+	ended := m.takeEndedLocked()
 	m.checkIdleLocked()
 	m.mu.Unlock()
+	dropEnded(ended)
 	if ok {
 		m.hooks.Handle(next.stream, next.rpc)
 	}
