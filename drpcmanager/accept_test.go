@@ -91,6 +91,24 @@ func TestAHandlerIsStartedWithWhatHasCome(t *testing.T) {
 	}
 }
 
+// Behind the first call comes what the client announces: its handler waits for the rest.
+func TestTheFirstHandlerWaitsForTheRestOfAFrame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		peer, got := begun(t, drpcmanager.Options{})
+		buf := encode(t, `s1 m1 Invoke "/first"`, `s1 m2 `+settings)
+		peer.SendRaw(buf[:len(buf)-1])
+		synctest.Wait()
+		if len(*got) > 0 {
+			t.Error("the handler was started before the client had announced itself")
+		}
+		peer.SendRaw(buf[len(buf)-1:])
+		synctest.Wait()
+		if len(*got) != 1 {
+			t.Errorf("%d handlers were started", len(*got))
+		}
+	})
+}
+
 // Without credit the reader waits while the queue of a stream is full: its handler must be
 // there to receive.
 func TestAHandlerIsStartedBeforeItsQueueIsFull(t *testing.T) {

@@ -128,8 +128,9 @@ func (m *Manager) lateFrame(fr drpcwire.Frame, more uint64) error {
 	return nil
 }
 
-// watchFrame is called when the reader begins to wait for the rest of a frame. The timer runs only while there is something to watch
-// for, and is not touched more often than once in FrameTimeout.
+// watchFrame is called when the reader begins to wait for the rest of a frame. The
+// timer runs only while there is something to watch for, and is not touched more
+// often than once in FrameTimeout.
 func (m *Manager) watchFrame() {
 	if m.frameWatch.CompareAndSwap(false, true) {
 		m.armFrameWatch(m.opts.Limits.frame())

@@ -1,6 +1,7 @@
 package drpcstream
 
 import (
+	"sync"
 	"testing"
 	"time"
 
@@ -62,7 +63,7 @@ func TestALargeMessageHasItsStorageAhead(t *testing.T) {
 	if n := storage(streams[1]); n >= 1<<20 {
 		t.Errorf("another stream has %d bytes at the same time", n)
 	}
-	pieces(t, streams[0], 5, 16, true)
+	pieces(t, streams[0], 4, 15, true)
 	pieces(t, streams[1], 2, 1, false)
 	if n := storage(streams[1]); n < 1<<20 {
 		t.Errorf("another stream has %d bytes once the first one needs none", n)
@@ -71,8 +72,8 @@ func TestALargeMessageHasItsStorageAhead(t *testing.T) {
 
 func TestASmallerMessageIsNotTakenForALargeOne(t *testing.T) {
 	_, streams := aheadRig(t)
-	pieces(t, streams[0], 5, 2, true) // 128 KiB
-	pieces(t, streams[0], 6, 1, false)
+	pieces(t, streams[0], 4, 1, true) // 128 KiB
+	pieces(t, streams[0], 5, 1, false)
 	if n := storage(streams[0]); n > 256<<10 {
 		t.Errorf("%d bytes are there ahead, and the last message had 128 KiB", n)
 	}
@@ -83,7 +84,7 @@ func TestStorageAheadDoesNotStay(t *testing.T) {
 	for _, waits := range []bool{false, true} { // for the message
 		_, streams := aheadRig(t)
 		s := streams[1]
-		pieces(t, streams[0], 5, 16, true)
+		pieces(t, streams[0], 4, 15, true)
 		pieces(t, s, 1, 1, false)
 		if n := storage(s); n < 1<<20 {
 			t.Fatalf("%d bytes are there ahead", n)
@@ -109,7 +110,7 @@ func TestStorageAheadDoesNotStay(t *testing.T) {
 
 func TestStorageAheadIsGivenBackWhenItsMessage(t *testing.T) {
 	for name, end := range map[string]func(s *Stream){
-		"is complete":              func(s *Stream) { pieces(t, s, 4, 1, true) },
+		"is complete":              func(s *Stream) { pieces(t, s, 4, 15, true) },
 		"is abandoned":             func(s *Stream) { pieces(t, s, 5, 1, true) },
 		"is over the limit":        func(s *Stream) { pieces(t, s, 4, 64, false) },
 		"has lost its connection":  func(s *Stream) { s.Lost(ErrRefused) },
@@ -123,6 +124,26 @@ func TestStorageAheadIsGivenBackWhenItsMessage(t *testing.T) {
 		end(streams[0])
 		if cfg.ahead.user.Load() != nil {
 			t.Errorf("%s: it was not given back", name)
+		}
+		pieces(t, streams[1], 1, 1, false)
+		if n := storage(streams[1]); (n >= 1<<20) != (name == "is complete") {
+			t.Errorf("%s: the next large message has %d bytes ahead", name, n)
+		}
+	}
+}
+
+// The reader may be making room for the rest of a message when the stream ends.
+func TestStorageAheadIsGivenBackBesideReserve(t *testing.T) {
+	for range 100 {
+		cfg, streams := aheadRig(t)
+		s := streams[0]
+		pieces(t, s, 4, 15, false)
+		var wg sync.WaitGroup
+		wg.Go(func() { s.Reserve(64 << 10) })
+		wg.Go(func() { s.Cancel(nil) })
+		wg.Wait()
+		if cfg.ahead.user.Load() != nil || storage(s) > 0 {
+			t.Fatalf("%d bytes are kept of a stream that has ended", storage(s))
 		}
 	}
 }

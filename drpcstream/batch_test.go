@@ -157,6 +157,15 @@ func TestWhatIsLeftOfABatchIsDroppedWithTheStream(t *testing.T) {
 	}
 }
 
+// Also if nobody receives any more.
+func TestWhatIsLeftOfABatchIsDroppedAtOnce(t *testing.T) {
+	r := newBatchRig(t)
+	r.batch(5)
+	r.recv("1")
+	r.Cancel(nil)
+	r.balanced(costs(1, 1))
+}
+
 // codec ends the stream while a message is decoded.
 type codec struct{ drpc.Encoding }
 

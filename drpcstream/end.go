@@ -23,8 +23,8 @@ func (s *Stream) endLocked(o outcome) bool {
 	if s.term.IsSet() {
 		return false
 	}
-	// Before anybody is woken: whoever is told that the stream was ended finds its
-	// context done.
+	// Before anybody is woken: whoever is told of an end that ends the context at once
+	// finds it done.
 	if s.endCtx = o.ctx; o.ctx != nil {
 		s.endContextLocked(o.ctx)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"storj.io/drpc"
+	"storj.io/drpc/drpcerr"
 
 	"braid/drpcmanager"
 	"braid/drpcwire"
@@ -301,5 +302,31 @@ func TestAMessageThatExceedsItsWindowWhenCreditBeginsIsGoneOnWith(t *testing.T) 
 			t.Fatalf("%d bytes could not be sent", unsent)
 		}
 		succeeds(t, received)
+	})
+}
+
+// The limit of messages holds for short ones that come in a row, too.
+func TestAMessageOverTheLimitIsFoundAmongShortOnes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := knownClient(t, 64<<10, drpcmanager.Options{Reader: drpcwire.ReaderOptions{MaximumBufferSize: 100}})
+		var buf []byte
+		for i := range uint64(40) {
+			size := 100
+			if i == 30 {
+				size = 101
+			}
+			buf = drpcwire.AppendFrame(buf, drpcwire.Frame{
+				ID: drpcwire.ID{Stream: 1, Message: 10 + i}, Kind: drpcwire.KindMessage, Done: true, Data: make([]byte, size),
+			})
+		}
+		d.SendRaw(buf)
+		for range 30 {
+			if _, err := d.stream.RawRecv(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := d.stream.RawRecv(); drpcerr.Code(err) != drpcwire.CodeResourceExhausted {
+			t.Errorf("got %v", err)
+		}
 	})
 }

@@ -28,7 +28,8 @@ func (f *outflow) start(window int64) {
 // piece returns how much of the rest of a message the next frame may carry, at
 // most most bytes. It reports false if there is not credit for a frame that is
 // worth sending. As the receiver leaves less than a quarter of the window
-// ungranted (inflow.threshold), it always becomes worth it.
+// ungranted (inflow.threshold), and a batch of 4 KiB where that is 64 KiB or more, it
+// always becomes worth it.
 func (f *outflow) piece(rest, most int) (n int, ok bool) {
 	n = min(rest, most)
 	fits := f.credit - drpcwire.FrameCost

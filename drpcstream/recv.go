@@ -230,6 +230,7 @@ func (s *Stream) TakeBatch(b drpcwire.Batch) bool {
 // right to where it belongs; nil if it need not be kept. It is called by the
 // connection's reader, which passes the piece to HandleFrame next.
 func (s *Stream) Reserve(n int) []byte {
+	defer s.freeStorage() // its end may come meanwhile
 	s.taking.Lock()
 	defer s.taking.Unlock()
 	if s.term.IsSet() || s.asm.Buffered() == 0 || s.peerDone {

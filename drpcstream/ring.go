@@ -34,7 +34,8 @@ var errInterrupted = errors.New("interrupted")
 //
 // The consumer takes a message in two steps: acquire lends it the storage of
 // the first slot, release gives it back, so that a message is decoded where it
-// lies. Storage circulates: push returns what was released before.
+// lies; a slot with several messages stays lent until the last of them is
+// released. Storage circulates: push returns what was released before.
 type ring struct {
 	keep int // Options.MaximumBufferSize
 
@@ -51,7 +52,7 @@ type ring struct {
 	slots []slot // guarded by mu, like all below; length is a power of two
 	head  uint32 // next to receive; slot number modulo len(slots)
 	tail  uint32 // next to fill
-	bytes int    // data in slots[head:tail]
+	bytes int    // data in slots[head:tail], headers of batches included
 	held  bool   // slots[head] is lent to the consumer
 	err   error  // what follows the queue; nil while more may come
 	flow  inflow
@@ -236,8 +237,10 @@ func (r *ring) pushBatch(b drpcwire.Batch) {
 	}
 	storage := r.takeSpareLocked()
 	if n := cap(storage); n < len(b.Frames) || int64(n) > 2*cost {
-		if n > len(b.Frames) {
-			r.recycleLocked(storage) // it would be far more than the sender has paid for
+		if n > len(b.Frames) { // it would be far more than the sender has paid for
+			r.recycleLocked(storage)
+		} else {
+			drpcwire.Release(storage)
 		}
 		storage = drpcwire.Grow(nil, len(b.Frames))
 	}
@@ -529,6 +532,7 @@ func (r *ring) freeFirstLocked() {
 	r.bytes -= len(first.data)
 	r.recycleLocked(first.data)
 	*first = slot{}
+	r.rest = nil
 	r.head++
 	r.held = false
 }

@@ -130,3 +130,28 @@ func TestABurstOverTheHoldSizeIsSentInPieces(t *testing.T) {
 		}
 	})
 }
+
+// A short message does not leave between the frames of one that waits for credit.
+func TestAShortMessageWaitsForTheOneThatIsBeingSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := drpcwire.NewMuxWriter(discard{}, drpcwire.MuxWriterOptions{})
+		opts := Options{SplitSize: 10 << 10}
+		s := New(t.Context(), &Config{Owner: credited{}, Writer: w, Budget: NewBudget(0, 0), Options: opts}, nil)
+		s.Accept(1, drpcwire.Assembler{}, time.Time{})
+		go func() { _ = s.RawWrite(drpcwire.KindMessage, make([]byte, 100<<10)) }()
+		synctest.Wait() // it has no credit for all of it
+		s.mu.Lock()
+		s.out.credit += 1000 // for a short one, if it were its turn
+		s.mu.Unlock()
+		if s.sendAtOnce(make([]byte, 10)) {
+			t.Error("a message has left between the frames of another one")
+		}
+		s.Credit(1 << 20)
+		synctest.Wait()
+		if !s.sendAtOnce(make([]byte, 10)) {
+			t.Error("a message does not leave once the one before it has")
+		}
+		w.Stop(nil)
+		<-w.Done()
+	})
+}

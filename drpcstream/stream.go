@@ -21,7 +21,8 @@ import (
 //
 // Sending (MsgSend, RawWrite, RawFlush, CloseSend) and receiving (MsgRecv,
 // RawRecv) may happen at the same time. Concurrent sends are done one after
-// the other, concurrent receives too. Close, SendError, SendCancel and Cancel
+// the other, and concurrent receives too; but messages may be encoded at the same time,
+// unless under ManualFlush. Close, SendError, SendCancel and Cancel
 // may be called at any time; they wait for nobody and wake all who wait.
 type Stream struct {
 	// Set once, before the stream is shared.

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// Storage for messages that a stream does not keep itself is shared by all streams
-// of the process, and goes to the garbage collector when nobody wants it: a stream
+// Storage for messages that a stream does not keep itself, and for what a writer has
+// pending, is shared by all of the process, and goes to the garbage collector when nobody wants it: a stream
 // that once had large messages, or many at once, holds on to little.
 const (
 	minClass = 10 // 1 KiB

@@ -210,7 +210,7 @@ func (m *MuxWriter) TryWriteMessage(l *Lane, id ID, data []byte) error {
 	}
 	before := len(m.buf)
 	m.markLocked()
-	m.buf = appendFrame(Grow(m.buf, before+n), plainMessage, id, data)
+	m.buf = appendFrame(withRoom(m.buf, n), plainMessage, id, data)
 	m.accountLocked(l, len(m.buf)-before, before == 0)
 	return nil
 }
@@ -254,11 +254,21 @@ func (m *MuxWriter) appendLocked(l *Lane, frames []Frame) int {
 func (m *MuxWriter) addLocked(l *Lane, frames []Frame) int {
 	before := len(m.buf)
 	for _, fr := range frames {
-		m.buf = AppendFrame(Grow(m.buf, len(m.buf)+frameLen(fr)), fr)
+		m.buf = AppendFrame(withRoom(m.buf, frameLen(fr)), fr)
 	}
 	n := len(m.buf) - before
 	m.accountLocked(l, n, before == 0)
 	return n
+}
+
+// withRoom returns a buffer with room for n bytes more: out of the shared storage, as long
+// as it is no larger than what senders may have pending. What has to be larger grows by a
+// quarter, and not to twice the size.
+func withRoom(buf []byte, n int) []byte {
+	if n += len(buf); n > DefaultMaximumPending {
+		return buf
+	}
+	return Grow(buf, n)
 }
 
 // markLocked notes that a frame begins at the end of buf, where the last such

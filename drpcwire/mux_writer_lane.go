@@ -7,8 +7,8 @@ type Lane struct {
 	// Guarded by the writer's mu.
 	epoch      uint64 // pending counts only while it equals the writer's
 	pending    int
-	writes     int    // that are pending, like pending
-	bulk       bool   // there were several the last time
+	writes     int    // pending in buf, that of TryOpen counted once; counts like pending
+	bulk       bool   // there was more than one of them when the drain took buf last
 	end        uint64 // where its last bytes in buf end, see MuxWriter.endLocked
 	urgent     urgentShare
 	credit     laneCredit

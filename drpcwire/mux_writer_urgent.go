@@ -101,6 +101,7 @@ func (m *MuxWriter) TryOpen(l *Lane, head, tail []Frame) error {
 		m.urgent.heads = m.endLocked()
 		m.addLocked(l, tail)
 	}
+	l.writes = 1
 	return nil
 }
 
