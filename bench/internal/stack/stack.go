@@ -66,7 +66,7 @@ const (
 	Duplex     Feature = "streams in both directions at once"
 	Concurrent Feature = "more than one stream at once"
 	Cancel     Feature = "streams that the client ends alone"
-	Several    Feature = "a number of connections that is chosen"
+	Several    Feature = "choice of the number of connections"
 )
 
 // Check returns nil if the stack has the features given, and otherwise an error
