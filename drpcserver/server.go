@@ -34,6 +34,7 @@ type Server struct {
 	conns      map[*drpcmanager.Manager]struct{} // that are being served
 	listeners  map[net.Listener]struct{}         // on which Serve accepts
 	starting   int                               // connections that will be in conns
+	started    sync.Cond                         // none of them is left; uses mu
 	draining   bool                              // Shutdown was called
 	turnedAway throttle                          // connections above the limit
 	panicked   throttle                          // handlers
@@ -44,7 +45,7 @@ func New(handler drpc.Handler) *Server { return NewWithOptions(handler, Options{
 
 // NewWithOptions returns a Server.
 func NewWithOptions(handler drpc.Handler, opts Options) *Server {
-	return &Server{
+	s := &Server{
 		opts:      opts,
 		handler:   handler,
 		registry:  registryOf(handler),
@@ -54,6 +55,8 @@ func NewWithOptions(handler drpc.Handler, opts Options) *Server {
 		listeners: make(map[net.Listener]struct{}),
 		panicked:  throttle{extra: panicBurst - 1},
 	}
+	s.started.L = &s.mu
+	return s
 }
 
 // ServeOne serves one connection until it ends, and closes it. It returns nil
@@ -76,7 +79,6 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 	}
 	man, err := s.connect(drpccache.WithContext(ctx, cache), tr, hooks)
 	if err != nil {
-		workers.wait() // Shutdown may have come when the first call already had
 		_ = tr.Close() // that it was refused is the better error
 		return err
 	}
@@ -109,16 +111,11 @@ func (s *Server) connect(ctx context.Context, tr drpc.Transport, hooks drpcmanag
 	}
 	man := drpcmanager.NewServer(ctx, tr, s.opts.Manager, hooks) // which may end it at once
 	s.mu.Lock()
-	s.starting--
-	draining := s.draining
-	if !draining {
-		s.conns[man] = struct{}{}
+	s.conns[man] = struct{}{}
+	if s.starting--; s.starting == 0 {
+		s.started.Broadcast() // Shutdown waits for it, as it may have calls already
 	}
 	s.mu.Unlock()
-	if draining {
-		_ = man.CloseNow(ErrShutdown) // Shutdown did not see it
-		return nil, ErrShutdown
-	}
 	return man, nil
 }
 

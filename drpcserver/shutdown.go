@@ -30,6 +30,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for lis := range s.listeners {
 		_ = lis.Close() // Serve sees why
 	}
+	for s.starting > 0 { // which takes no time
+		s.started.Wait()
+	}
 	conns := make([]*drpcmanager.Manager, 0, len(s.conns))
 	for man := range s.conns {
 		conns = append(conns, man)
