@@ -1,6 +1,7 @@
 package drpcwire
 
 import (
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -117,9 +118,10 @@ func appendFrame(buf []byte, control byte, id ID, data []byte) []byte {
 	at := len(buf)
 	buf = slices.Grow(buf, maxHeaderLen+len(data))[:at+maxHeaderLen+len(data)]
 	buf[at] = control
-	at = putVarint(buf, at+1, id.Stream)
-	at = putVarint(buf, at, id.Message)
-	at = putVarint(buf, at, uint64(len(data)))
+	at++
+	at += binary.PutUvarint(buf[at:], id.Stream)
+	at += binary.PutUvarint(buf[at:], id.Message)
+	at += binary.PutUvarint(buf[at:], uint64(len(data)))
 	return buf[:at+copy(buf[at:], data)]
 }
 

@@ -30,17 +30,6 @@ func ReadVarint(buf []byte) (rem []byte, out uint64, ok bool, err error) {
 	return buf, 0, false, drpc.Error.New("varint exceeds 64 bits")
 }
 
-// putVarint puts the shortest encoding of x at a place in buf, which has room for it,
-// and returns where that ends.
-func putVarint(buf []byte, at int, x uint64) int {
-	for ; x >= 0x80; at++ {
-		buf[at] = byte(x) | 0x80
-		x >>= 7
-	}
-	buf[at] = byte(x)
-	return at + 1
-}
-
 // AppendVarint appends the shortest encoding of x to buf.
 func AppendVarint(buf []byte, x uint64) []byte {
 	for x >= 0x80 {
