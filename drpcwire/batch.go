@@ -49,10 +49,7 @@ func (r *Reader) PeekBatch(stream uint64, longest int, most int64) (b Batch, ok 
 }
 
 // Skip takes a batch that PeekBatch has returned for read.
-func (r *Reader) Skip(b Batch) {
-	r.pos += len(b.Frames)
-	r.wholeFrame()
-}
+func (r *Reader) Skip(b Batch) { r.pos += len(b.Frames) }
 
 // nextMessage parses a frame that begins with prefix and is whole, of size bytes. ok is
 // false for every other one.

@@ -204,10 +204,7 @@ func (r *Reader) PeekCloseSend(of ID) (message uint64) {
 }
 
 // SkipCloseSend takes the frame that PeekCloseSend has found for read.
-func (r *Reader) SkipCloseSend() {
-	r.pos = r.peeked
-	r.wholeFrame()
-}
+func (r *Reader) SkipCloseSend() { r.pos = r.peeked }
 
 // readPiece returns as much as there is of the frame that is being returned in
 // pieces, and waits only if there is nothing.
