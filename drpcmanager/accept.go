@@ -60,8 +60,8 @@ func (m *Manager) accept(id uint64, o opening) {
 	}
 	s := drpcstream.New(ctx, &m.config, stats)
 
-	m.handOn()
 	first := !m.accepted
+	m.accepted = true
 	m.mu.Lock()
 	s.Accept(id, o.asm, o.deadline) // its end, by a deadline that has passed, waits for mu
 	ended, draining, now := m.err, m.drain.own, false
@@ -81,16 +81,14 @@ func (m *Manager) accept(id uint64, o opening) {
 		s.Lost(ended) // nobody has seen the stream
 	case draining:
 		s.Lost(m.lost(ErrShutdown))
-		if m.accepted {
+		if !first {
 			m.refuseDraining(id)
 			return
 		}
-		m.accepted = true
 		m.held = held{invoke: invoke{stream: s, refused: true}, first: true} // a client that is known understands more
 	case !now:
 		m.start(invoke{stream: s, rpc: o.rpc}, false)
 	default:
-		m.accepted = true
 		m.held = held{invoke: invoke{stream: s, rpc: o.rpc}, first: first}
 	}
 }

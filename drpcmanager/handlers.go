@@ -18,7 +18,7 @@ type handlers struct {
 	waiting []invoke // in the order in which they came
 
 	// Those that have ended before their turn: taken out of the line, and to be
-	// canceled once mu is released, see Manager.dropEnded.
+	// canceled once mu is released, see dropEnded.
 	ended []*drpcstream.Stream
 }
 
