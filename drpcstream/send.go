@@ -89,7 +89,7 @@ func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
 func (s *Stream) replyAtOnce(data []byte) bool {
 	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
 	s.mu.Lock()
-	if !s.replies || s.sendErr != nil || !s.recvClosed || s.manual.Load() || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
+	if !s.replies || !s.recvClosed || !s.leavesWholeLocked(data) {
 		s.mu.Unlock()
 		return false
 	}
@@ -113,6 +113,9 @@ func (s *Stream) replyAtOnce(data []byte) bool {
 
 // leavesWholeLocked reports whether a message may be sent in one frame now.
 func (s *Stream) leavesWholeLocked(data []byte) bool {
+	if s.sendErr != nil || s.manual.Load() || len(s.hold) > 0 {
+		return false
+	}
 	if limit := s.cfg.Owner.PeerLimit(); limit > 0 && len(data) > limit {
 		return false
 	}
@@ -220,7 +223,7 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 func (s *Stream) sendAtOnce(data []byte) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.sending || s.sendErr != nil || s.manual.Load() || len(s.hold) > 0 || !s.leavesWholeLocked(data) {
+	if s.sending || !s.leavesWholeLocked(data) {
 		return false
 	}
 	id := drpcwire.ID{Stream: s.id, Message: s.lastMsg + 1}
