@@ -17,17 +17,13 @@ type outcome struct {
 
 // endLocked ends the stream: nothing is sent any more, and nothing taken from
 // the wire. It reports whether this call did it; if so, the caller must call
-// afterEnd once it has released mu. A frame that tells the peer must have been
-// queued before.
+// afterEnd once it has released mu: until then nobody is told of the end, see
+// awaitEnd. A frame that tells the peer must have been queued before.
 func (s *Stream) endLocked(o outcome) bool {
 	if s.term.IsSet() {
 		return false
 	}
-	// Before anybody is woken: whoever is told of an end that ends the context at once
-	// finds it done.
-	if s.endCtx = o.ctx; o.ctx != nil {
-		s.endContextLocked(o.ctx)
-	}
+	s.endCtx = o.ctx
 	if s.sendErr == nil {
 		s.sendErr = o.send
 	}
@@ -46,16 +42,32 @@ func (s *Stream) endLocked(o outcome) bool {
 	return true
 }
 
-// afterEnd does what follows from the end of the stream outside of mu.
+// afterEnd does what follows from the end of the stream outside of mu. The connection
+// comes first: whoever watches the context may open the next stream once it is done, and
+// must not find this one in its way.
 func (s *Stream) afterEnd() {
 	s.freeStorage()
 	if s.recv.granted() {
 		s.cfg.Writer.Ungrant(&s.lane)
 	}
 	s.cfg.Owner.StreamEnded(s)
+	s.mu.Lock()
+	if s.endCtx != nil {
+		s.endContextLocked(s.endCtx)
+	}
+	s.mu.Unlock()
 	s.left.Set(nil)
 	if s.State() == Closed {
 		s.finish()
+	}
+}
+
+// awaitEnd is called before an operation returns that the stream has ended. It waits, if
+// somebody is still ending it, until the connection knows of that, and the context is done
+// if the end ends it at once: whoever is told why finds both.
+func (s *Stream) awaitEnd() {
+	if s.term.IsSet() {
+		s.left.Wait()
 	}
 }
 

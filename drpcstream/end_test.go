@@ -3,24 +3,31 @@ package drpcstream
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"braid/drpcwire"
 )
 
-// witness is the owner of a stream that looks at its context when it has ended.
-type witness struct {
+// slowOwner takes its time over the end of a stream.
+type slowOwner struct {
 	alone
-	ended bool
-	ctx   error
+	told chan struct{} // closed when it is told
+	on   chan struct{} // it goes on when this is closed
 }
 
-func (w *witness) StreamEnded(s *Stream) { w.ended, w.ctx = true, s.Context().Err() }
+func (o *slowOwner) StreamEnded(*Stream) {
+	close(o.told)
+	<-o.on
+}
 
-// A receive that returns why the stream was ended must not find its context alive: the
-// context ends first, before anybody is woken.
-func TestTheContextEndsBeforeAnybodyIsTold(t *testing.T) {
+// The connection is told of an end before the context is done: who opens the next stream
+// upon that finds the turn free. A receive or a send that fails by the end comes after
+// both.
+func TestTheConnectionLearnsOfAnEndBeforeTheContextAndThatBeforeOperationsFail(t *testing.T) {
 	boom := errors.New("boom")
 	for name, tc := range map[string]struct {
 		end  func(*Stream)
@@ -36,25 +43,53 @@ func TestTheContextEndsBeforeAnybodyIsTold(t *testing.T) {
 		"the peer's Cancel":     {func(s *Stream) { handle(t, s, drpcwire.KindCancel) }, context.Canceled},
 		"Close, what is queued": {func(s *Stream) { handle(t, s, drpcwire.KindMessage); _ = s.Close() }, context.Canceled},
 	} {
-		t.Run(name, func(t *testing.T) {
-			for _, asked := range []bool{false, true} { // for the context, before
-				w := drpcwire.NewMuxWriter(discard{}, drpcwire.MuxWriterOptions{})
-				owner := &witness{}
-				s := New(t.Context(), &Config{Owner: owner, Writer: w, Server: true, Limit: 1000, Budget: NewBudget(0, 0)}, nil)
-				s.Accept(1, drpcwire.Assembler{}, time.Time{})
-				if asked && s.Context().Err() != nil {
-					t.Fatal("the context is done before the stream is")
-				}
-				tc.end(s)
-				if !owner.ended || owner.ctx != tc.want {
-					t.Errorf("when the connection was told (%v), the context had ended by %v, want %v",
-						owner.ended, owner.ctx, tc.want)
-				}
-				w.Stop(nil)
-				<-w.Done()
+		for _, early := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) { endSlowly(t, early, tc.end, tc.want) })
+			})
+		}
+	}
+}
+
+// endSlowly ends a stream while operations wait or begin, until its connection has taken
+// note of the end. early says that they are there before.
+func endSlowly(t *testing.T, early bool, end func(*Stream), want error) {
+	w := drpcwire.NewMuxWriter(discard{}, drpcwire.MuxWriterOptions{})
+	owner := &slowOwner{told: make(chan struct{}), on: make(chan struct{})}
+	s := New(t.Context(), &Config{Owner: owner, Writer: w, Server: true, Limit: 1000, Budget: NewBudget(0, 0)}, nil)
+	s.Accept(1, drpcwire.Assembler{}, time.Time{})
+	var failed atomic.Int32
+	var wg sync.WaitGroup
+	begin := func(operation func() error) {
+		wg.Go(func() {
+			for operation() == nil {
+			}
+			failed.Add(1)
+			if got := s.Context().Err(); got != want { //nolint:errorlint // the context's own
+				t.Errorf("when an operation had failed, the context had ended by %v, want %v", got, want)
 			}
 		})
 	}
+	receive := func() error { _, err := s.RawRecv(); return err }
+	if early {
+		begin(receive)
+		begin(func() error { <-s.Context().Done(); return s.Context().Err() })
+		synctest.Wait()
+	}
+	go end(s)
+	<-owner.told
+	if !early {
+		begin(receive)
+		begin(func() error { return s.RawWrite(drpcwire.KindMessage, []byte("x")) })
+	}
+	synctest.Wait()
+	if n := failed.Load(); n > 0 {
+		t.Errorf("%d operations have ended before the connection knows", n)
+	}
+	close(owner.on)
+	wg.Wait()
+	w.Stop(nil)
+	<-w.Done()
 }
 
 // discard is a transport that takes everything.
@@ -66,6 +101,6 @@ func (discard) Write(p []byte) (int, error) { return len(p), nil }
 func handle(t *testing.T, s *Stream, kind drpcwire.Kind) {
 	fr := drpcwire.Frame{ID: drpcwire.ID{Stream: s.ID(), Message: 100}, Kind: kind, Done: true}
 	if _, err := s.HandleFrame(Arrival{Frame: fr}); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 }

@@ -68,18 +68,17 @@ func (s *Stream) acquire() ([]byte, error) {
 	switch {
 	case err == nil:
 		return data, nil
-	case errors.Is(err, errInterrupted):
-		err = s.parentErr()
-		s.Cancel(err)
-		return nil, err
 	case err == ErrTimeout: //nolint:errorlint // returned as it is
 		s.cfg.Budget.passOn() // it may have been in front in the budget's line
 		return nil, err
-	case err == io.EOF: //nolint:errorlint // a clean end is io.EOF itself
-		return nil, err
-	default:
-		return nil, s.preferParent(err)
+	case errors.Is(err, errInterrupted):
+		err = s.parentErr()
+		s.Cancel(err)
+	case err != io.EOF: //nolint:errorlint // a clean end is io.EOF itself
+		err = s.preferParent(err)
 	}
+	s.awaitEnd()
+	return nil, err
 }
 
 // interrupt returns the channel that a receive has to watch itself: that of the

@@ -294,6 +294,7 @@ func (s *Stream) sendError(err error) error {
 		err = s.sendErr
 	}
 	s.mu.Unlock()
+	s.awaitEnd()
 	return s.preferParent(err)
 }
 

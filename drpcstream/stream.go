@@ -78,7 +78,7 @@ type Stream struct {
 	flushSoon atomic.Bool   // a receive wants it to be sent by who holds write
 
 	term drpcsignal.Signal // set when the stream has ended
-	left drpcsignal.Signal // set when its connection knows that, after term
+	left drpcsignal.Signal // set when its connection knows that, after term; see awaitEnd
 	fin  drpcsignal.Signal // set when the stream is Closed, after left
 
 	lane drpcwire.Lane // the stream's account with the writer
