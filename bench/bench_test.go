@@ -67,7 +67,7 @@ func BenchmarkIdle(b *testing.B) {
 // BenchmarkConnections measures calls of a thousand callers, who share a number of
 // connections: one operation is one call that returned.
 func BenchmarkConnections(b *testing.B) {
-	benchStacks(b, job.Connections, rig.TCP, []int{1, 100}, []int{16})
+	benchStacks(b, job.Connections, rig.TCP, []int{1, 100, 1000}, []int{16})
 }
 
 // BenchmarkFloor measures the ways to write that the floor has: one operation is

@@ -116,3 +116,35 @@ func TestTheLastMessageBesideTheEnd(t *testing.T) {
 		r.balanced(consumed)
 	}
 }
+
+// What the window of a stream has grown by is free once the last message has come, and
+// goes to a stream that waits for it.
+func TestTheLastMessageFreesBudgetForOthers(t *testing.T) {
+	for name, end := range map[string]func(*batchRig){
+		"with its CloseSend": func(r *batchRig) { r.last("last") },
+		"one by one": func(r *batchRig) {
+			r.frame(drpcwire.KindMessage)
+			r.frame(drpcwire.KindCloseSend)
+		},
+	} {
+		r := newBatchRig(t)
+		total := r.budget.total
+		if r.Stream.recv.flow.growth = r.budget.takeForWindow(0, total); r.Stream.recv.flow.growth == 0 {
+			t.Fatal("the window has not grown")
+		}
+		var others [3]heldOwner
+		for i, want := range []struct {
+			n     int64
+			given bool
+		}{{total / 2, true}, {1, true}, {1, false}} { // the second exceeds the budget, the third waits
+			others[i].flow = &inflow{budget: r.budget, owner: &others[i]}
+			if r.budget.takeForMessage(others[i].flow, want.n) != want.given {
+				t.Fatalf("%s: stream %d was given %d: %v", name, i, want.n, !want.given)
+			}
+		}
+		end(r)
+		if n := len(others[2].during); n != 1 {
+			t.Errorf("%s: who waits was given budget %d times", name, n)
+		}
+	}
+}
