@@ -145,9 +145,12 @@ func (x *mix) soFar(stream uint64) []drpcwire.Frame {
 func (x *mix) send(t *testing.T, rng *rand.Rand, l *drpcwire.Lane, fr drpcwire.Frame) {
 	for {
 		var err error
-		if rng.IntN(2) == 0 {
+		switch rng.IntN(3) {
+		case 0:
 			err = x.m.TryWrite(l, fr)
-		} else {
+		case 1:
+			err = x.m.TryWriteMessage(l, fr.ID, fr.Data)
+		default:
 			err = x.m.TryWriteEncoded(l, drpcwire.AppendFrame(nil, fr))
 		}
 		if err == nil {

@@ -63,17 +63,21 @@ func TestBeforeInterleaveNothingOvertakes(t *testing.T) {
 		assert.NoError(t, m.TryWriteEncoded(&bulk, encoded(1, bulkSize)))
 		assert.NoError(t, m.TryWrite(&call, message(3, 1, 10)))
 		assert.NoError(t, m.TryWriteEncoded(&call, encoded(3, 10)))
+		assert.NoError(t, m.TryWriteMessage(&call, drpcwire.ID{Stream: 3, Message: 1}, nil))
 		assert.NoError(t, m.TryOpen(&open, []drpcwire.Frame{message(5, 1, 10)}, []drpcwire.Frame{message(5, 2, 10)}))
 		assert.NoError(t, m.WriteEnd(&call, message(3, 2, 10)))
 		assert.NoError(t, m.WriteControl(message(7, 1, 10)))
 		g.letAll()
-		assert.DeepEqual(t, g.brief(t, 1), []string{"s1m1", "s3m1", "s3m1", "s5m1", "s5m2", "s3m2", "s7m1"})
+		assert.DeepEqual(t, g.brief(t, 1), []string{"s1m1", "s3m1", "s3m1", "s3m1", "s5m1", "s5m2", "s3m2", "s7m1"})
 	})
 }
 
 func TestSmallFramesOvertakeLargeOnesOfOtherStreams(t *testing.T) {
 	for name, write := range map[string]func(m *drpcwire.MuxWriter, l *drpcwire.Lane) error{
-		"TryWrite":        func(m *drpcwire.MuxWriter, l *drpcwire.Lane) error { return m.TryWrite(l, message(3, 1, 10)) },
+		"TryWrite": func(m *drpcwire.MuxWriter, l *drpcwire.Lane) error { return m.TryWrite(l, message(3, 1, 10)) },
+		"TryWriteMessage": func(m *drpcwire.MuxWriter, l *drpcwire.Lane) error {
+			return m.TryWriteMessage(l, drpcwire.ID{Stream: 3, Message: 1}, make([]byte, 10))
+		},
 		"TryWriteEncoded": func(m *drpcwire.MuxWriter, l *drpcwire.Lane) error { return m.TryWriteEncoded(l, encoded(3, 10)) },
 		"TryOpen": func(m *drpcwire.MuxWriter, l *drpcwire.Lane) error {
 			return m.TryOpen(l, []drpcwire.Frame{message(3, 1, 10)}, nil)
