@@ -330,3 +330,30 @@ func TestAMessageOverTheLimitIsFoundAmongShortOnes(t *testing.T) {
 		}
 	})
 }
+
+// Messages that come together are received together where the window is large. The credit
+// of a small one comes back as soon as a quarter of it was consumed, whatever has come.
+func TestShortMessagesThatComeTogetherGiveTheirCreditBackInTime(t *testing.T) {
+	for _, tc := range []struct{ window, late int }{
+		{4 << 10, 0},
+		{32 << 10, 0},
+		{64 << 10, 4 << 10}, // by a batch at most
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := knownClient(t, small, constant(tc.window, 0))
+			var sentences []string
+			for id := range uint64(tc.window / drpcwire.FrameCost) {
+				sentences = append(sentences, message(1, 2+id, 0, true))
+			}
+			r.Send(sentences...)
+			received := 0
+			for ; len(r.granted(1)) == 0; received++ {
+				succeeds(t, receive(r.stream, 0))
+			}
+			received *= drpcwire.FrameCost
+			if quarter := tc.window / 4; received < quarter || received > quarter+tc.late {
+				t.Errorf("window of %d bytes: credit came back after %d", tc.window, received)
+			}
+		})
+	}
+}
