@@ -74,7 +74,7 @@ func crowds() []play {
 		}
 	}
 	return []play{
-		{name: "T20 9,000 connections that do nothing", held: 400, each: 40, long: true, attack: func(a *attacker) {
+		{name: "T20 9,000 connections that do nothing", held: 400, each: 40, long: true, rest: n, attack: func(a *attacker) {
 			a.note(func(r *report) { r.Frames++ })
 			a.crowd(n, false, (*raw).rest)
 		}},
@@ -96,7 +96,7 @@ func crowds() []play {
 				}
 			},
 		},
-		{name: "T20 400 connections that had 64 calls at once", held: 300, each: 160, long: true, attack: func(a *attacker) {
+		{name: "T20 400 connections that had 64 calls at once", held: 300, each: 160, long: true, rest: scaled(400), attack: func(a *attacker) {
 			a.crowd(scaled(400), true, func(c *raw) {
 				if !c.hello() {
 					return

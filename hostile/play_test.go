@@ -39,6 +39,7 @@ type play struct {
 	held int64  // MiB that the attack may make the process hold, garbage included
 	each int64  // KiB that a connection may hold, without garbage, if there are many; 0: not looked at
 	long bool   // the attack needs a second to unfold: one round of that
+	rest int    // connections that a long attack is to have, with no handler running, before it is looked at what they hold
 
 	handlers int                            // the most victims that may run at once on a connection; 0: not looked at
 	check    func(t *testing.T, rep report) // what else must hold; may be nil
@@ -66,7 +67,7 @@ func (p play) run(t *testing.T) {
 	}
 	enemy := startAttacker(t, order{Addr: tg.addr, Play: p.name, Short: short})
 	base, goroutines := settled(), runtime.NumGoroutine()
-	f := p.measure(tg, h, enemy, base)
+	f := p.measure(t, tg, h, enemy, base)
 
 	p.checkEnd(t, tg, f.rep)
 	p.checkRemains(t, tg, base, goroutines, f)
@@ -97,7 +98,7 @@ func (p play) run(t *testing.T) {
 }
 
 // measure attacks, in alternation with nothing. base is what memory is before.
-func (p play) measure(tg *target, h *honest, enemy *child, base int64) (f figures) {
+func (p play) measure(t *testing.T, tg *target, h *honest, enemy *child, base int64) (f figures) {
 	watch := newPeak()
 	rounds, period := 2, *periodFlag
 	switch {
@@ -120,20 +121,31 @@ func (p play) measure(tg *target, h *honest, enemy *child, base int64) (f figure
 		f.with += h.during(period)
 		f.unserved = f.unserved || !h.served()
 		if p.long {
-			f.resting = settled() - base
+			f.resting = p.resting(t, tg) - base
 		}
 		f.rep = enemy.off()
 		// What it has left in the buffers of the network is still attacking.
 		drpctest.Eventually(func() bool { return tg.open.Load() == honestConns })
 	}
 	// What must come of it has to come in the end, however little the time was.
-	for more := period; !p.hasCome(tg, f.rep) && more < patience; more *= 2 {
+	for more := period; !p.hasCome(tg, f.rep) && more < 4*patience; more *= 2 {
 		enemy.on()
-		<-time.After(more)
+		for end := time.Now().Add(more); time.Now().Before(end) && !p.hasEnded(tg); {
+			time.Sleep(more / 100)
+		}
 		f.rep = enemy.off()
 	}
 	f.most, f.goroutines = watch.stop()
 	return f
+}
+
+// resting returns how much memory is held once the attack has unfolded.
+func (p play) resting(t *testing.T, tg *target) int64 {
+	all := int64(honestConns + p.rest)
+	if p.rest > 0 && !drpctest.Eventually(func() bool { return tg.open.Load() >= all && !tg.victim.busy() }) {
+		t.Errorf("%d connections, want %d; handlers run: %v", tg.open.Load(), all, tg.victim.busy())
+	}
+	return settled()
 }
 
 // checkRemains looks for what is left when the attacker is gone: nothing.
@@ -171,10 +183,15 @@ func (p play) checkHandlers(t *testing.T, v *victim) {
 	}
 }
 
+// hasEnded reports whether a connection was ended as one must be.
+func (p play) hasEnded(tg *target) bool {
+	_, with, _ := tg.logged(p.ends, p.may)
+	return p.ends != "" && with > 0
+}
+
 // hasCome reports whether the attack has had the effects that it must have.
 func (p play) hasCome(tg *target, rep report) bool {
-	_, with, _ := tg.logged(p.ends, p.may)
-	return rep.Conns > 0 && rep.Frames > 0 && (p.ends == "" || with > 0) && (p.says == "" || answered(rep, p.says))
+	return rep.Conns > 0 && rep.Frames > 0 && (p.ends == "" || p.hasEnded(tg)) && (p.says == "" || answered(rep, p.says))
 }
 
 // checkEnd looks at what became of the attacker's connections.

@@ -47,6 +47,13 @@ func (v *victim) enter(stream drpc.Stream) (leave func()) {
 	}
 }
 
+// busy reports whether a handler runs.
+func (v *victim) busy() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return len(v.running) > 0
+}
+
 func (v *victim) wait(stream drpc.Stream) error {
 	defer v.enter(stream)()
 	<-stream.Context().Done()
