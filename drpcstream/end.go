@@ -176,6 +176,11 @@ func (s *Stream) Announce(settings []byte) bool {
 // that has ended, except that unread messages are dropped if o says so.
 func (s *Stream) finishWith(kind drpcwire.Kind, data []byte, o outcome) error {
 	s.mu.Lock()
+	if s.term.IsSet() && !s.cfg.Server { // on a server the connection does this as it learns of the end
+		s.mu.Unlock()
+		s.awaitEnd()
+		s.mu.Lock()
+	}
 	if s.term.IsSet() {
 		abandoned := o.discard && s.abandonLocked(o)
 		s.mu.Unlock()

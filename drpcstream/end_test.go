@@ -92,14 +92,60 @@ func endSlowly(t *testing.T, early bool, end func(*Stream), want error) {
 	<-w.Done()
 }
 
+// Where a call of the application ends the context of a stream that has ended, the
+// connection knows before that, too.
+func TestTheConnectionLearnsOfAnEndBeforeTheApplicationEndsTheContext(t *testing.T) {
+	for name, end := range map[string]func(*Stream){
+		"the last receive": func(s *Stream) { _, _ = s.RawRecv() },
+		"Close":            func(s *Stream) { _ = s.Close() },
+		"Cancel":           func(s *Stream) { s.Cancel(nil) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { endDraining(t, end) })
+		})
+	}
+}
+
+// endDraining has the application do something while the connection learns of an end that
+// leaves a message to be received.
+func endDraining(t *testing.T, end func(*Stream)) {
+	w := drpcwire.NewMuxWriter(discard{}, drpcwire.MuxWriterOptions{})
+	owner := &slowOwner{told: make(chan struct{}), on: make(chan struct{})}
+	s := New(t.Context(), &Config{Owner: owner, Writer: w, Limit: 1000, Budget: NewBudget(0, 0)}, nil)
+	if err := s.Open(1, Call{RPC: "/rpc", Unary: true}); err != nil {
+		t.Fatal(err)
+	}
+	handle(t, s, drpcwire.KindMessage)
+	go handleAs(t, s, drpcwire.KindCloseSend, 101)
+	<-owner.told
+	if got := s.State(); got != Draining {
+		t.Errorf("the stream is %v", got)
+	}
+	go end(s)
+	synctest.Wait()
+	if err := s.Context().Err(); err != nil {
+		t.Errorf("the context has ended by %v before the connection knows", err)
+	}
+	close(owner.on)
+	synctest.Wait()
+	if err := s.Context().Err(); err != context.Canceled { //nolint:errorlint // the context's own
+		t.Errorf("the context has ended by %v", err)
+	}
+	w.Stop(nil)
+	<-w.Done()
+}
+
 // discard is a transport that takes everything.
 type discard struct{}
 
 func (discard) Write(p []byte) (int, error) { return len(p), nil }
 
 // handle passes a frame without data to the stream.
-func handle(t *testing.T, s *Stream, kind drpcwire.Kind) {
-	fr := drpcwire.Frame{ID: drpcwire.ID{Stream: s.ID(), Message: 100}, Kind: kind, Done: true}
+func handle(t *testing.T, s *Stream, kind drpcwire.Kind) { handleAs(t, s, kind, 100) }
+
+// handleAs does so with this message id.
+func handleAs(t *testing.T, s *Stream, kind drpcwire.Kind, id uint64) {
+	fr := drpcwire.Frame{ID: drpcwire.ID{Stream: s.ID(), Message: id}, Kind: kind, Done: true}
 	if _, err := s.HandleFrame(Arrival{Frame: fr}); err != nil {
 		t.Error(err)
 	}

@@ -110,6 +110,7 @@ func (s *Stream) release() {
 	closed := s.State() == Draining && s.setState(Closed)
 	s.mu.Unlock()
 	if closed {
+		s.awaitEnd() // the context is done after the connection knows, also where this ends it
 		s.finish()
 	}
 }

@@ -23,7 +23,8 @@ import (
 // RawRecv) may happen at the same time. Concurrent sends are done one after
 // the other, and concurrent receives too; but messages may be encoded at the same time,
 // unless under ManualFlush. Close, SendError, SendCancel and Cancel
-// may be called at any time; they wait for nobody and wake all who wait.
+// may be called at any time; they wait for neither peer nor application, and wake all
+// who wait.
 type Stream struct {
 	// Set once, before the stream is shared.
 	parent       context.Context // of the stream's own
