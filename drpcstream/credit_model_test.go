@@ -463,16 +463,18 @@ func (c *creditStream) release() {
 	}
 }
 
-// receiveAll receives what is there, and waits for more.
-func (c *creditStream) receiveAll() (received bool) {
+// receiveAll receives what is there, and waits for more. What it had before is released,
+// which may be what others wait for.
+func (c *creditStream) receiveAll() (moved bool) {
+	moved = c.lent
 	for c.release(); ; c.release() {
 		if c.take(); !c.lent {
 			break
 		}
-		received = true
+		moved = true
 	}
 	c.wait()
-	return received
+	return moved
 }
 
 // end ends the stream, or its sending side, in one of many ways.
