@@ -160,7 +160,9 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 
 	var conns sync.WaitGroup
 	defer conns.Wait()
-	ctx, cancel := context.WithCancel(ctx)
+	// In the loop it is the caller's own context that counts: whoever else watches that may
+	// close the listener before its end has come to those derived from it.
+	serving, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = lis.Close() })()
 
@@ -170,7 +172,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 		switch {
 		case err == nil:
 			pause = acceptPauseMin
-			conns.Go(func() { s.serveAccepted(ctx, conn) })
+			conns.Go(func() { s.serveAccepted(serving, conn) })
 		case ctx.Err() != nil:
 			return nil
 		case s.isDraining():
