@@ -6,8 +6,8 @@ import (
 )
 
 // Storage for messages that a stream does not keep itself, and for what a writer has
-// pending, is shared by all of the process, and goes to the garbage collector when nobody wants it: a stream
-// that once had large messages, or many at once, holds on to little.
+// pending, is shared by all of the process, and goes to the garbage collector when nobody
+// wants it: a stream that once had large messages, or many at once, holds on to little.
 const (
 	minClass = 10 // 1 KiB
 	maxClass = 26 // 64 MiB; what is larger is not kept
