@@ -1,9 +1,13 @@
 package drpcwire
 
-import "storj.io/drpc"
+import (
+	"encoding/binary"
+
+	"storj.io/drpc"
+)
 
 // maxVarintLen is the most bytes that a 64-bit varint takes.
-const maxVarintLen = 10
+const maxVarintLen = binary.MaxVarintLen64
 
 // ReadVarint reads a little-endian base-128 integer from the front of buf and
 // returns what follows it. When buf ends inside the integer, ok is false and
@@ -31,10 +35,4 @@ func ReadVarint(buf []byte) (rem []byte, out uint64, ok bool, err error) {
 }
 
 // AppendVarint appends the shortest encoding of x to buf.
-func AppendVarint(buf []byte, x uint64) []byte {
-	for x >= 0x80 {
-		buf = append(buf, byte(x)|0x80)
-		x >>= 7
-	}
-	return append(buf, byte(x))
-}
+func AppendVarint(buf []byte, x uint64) []byte { return binary.AppendUvarint(buf, x) }
