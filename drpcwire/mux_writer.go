@@ -132,6 +132,8 @@ type MuxWriter struct {
 	urgent     urgentQueue   // what overtakes buf
 	answers    answers       // what is not queued as bytes: window updates, ping, pong
 	clock      writeClock    // when Writes began and ended
+	wake       bool          // unlock wakes the drain
+	wakeBulk   bool          // for a bulk sender
 
 	// Owned by the drain.
 	out   outgoing // what was taken
@@ -184,7 +186,7 @@ func Size(frames ...Frame) (n int) {
 func (m *MuxWriter) TryWrite(l *Lane, frames ...Frame) error {
 	n := Size(frames...)
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if err := m.admitLocked(l, n); err != nil {
 		return err
 	}
@@ -200,25 +202,27 @@ func (m *MuxWriter) TryWrite(l *Lane, frames ...Frame) error {
 func (m *MuxWriter) TryWriteMessage(l *Lane, id ID, data []byte) error {
 	n := maxHeaderLen + len(data)
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if err := m.admitLocked(l, n); err != nil {
-		return err
+	err := m.admitLocked(l, n)
+	switch {
+	case err != nil:
+	case m.overtakesLocked(l, n):
+		before := len(m.urgent.buf)
+		m.urgent.buf = appendFrame(m.urgent.buf, plainMessage, id, data)
+		m.accountUrgentLocked(l, len(m.urgent.buf)-before, before == 0)
+	default:
+		before := len(m.buf)
+		m.markLocked()
+		m.buf = appendFrame(withRoom(m.buf, n), plainMessage, id, data)
+		m.accountLocked(l, len(m.buf)-before, before == 0)
 	}
-	if m.overtakesLocked(l, n) {
-		m.appendUrgentLocked(l, []Frame{{ID: id, Kind: KindMessage, Done: true, Data: data}})
-		return nil
-	}
-	before := len(m.buf)
-	m.markLocked()
-	m.buf = appendFrame(withRoom(m.buf, n), plainMessage, id, data)
-	m.accountLocked(l, len(m.buf)-before, before == 0)
-	return nil
+	m.unlock()
+	return err
 }
 
 // TryWriteEncoded is TryWrite for frames that are encoded already.
 func (m *MuxWriter) TryWriteEncoded(l *Lane, buf []byte) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if err := m.admitLocked(l, len(buf)); err != nil {
 		return err
 	}
@@ -286,8 +290,8 @@ func (m *MuxWriter) markLocked() {
 // endLocked is where buf ends, in bytes since the writer was made.
 func (m *MuxWriter) endLocked() uint64 { return m.taken + uint64(len(m.buf)) }
 
-// accountLocked books n bytes appended to buf to the lane, and wakes the drain
-// if it may be asleep, which it is only while nothing is pending.
+// accountLocked books n bytes appended to buf to the lane. The drain is to be woken, by
+// unlock, if it may be asleep, which it is only while nothing is pending.
 func (m *MuxWriter) accountLocked(l *Lane, n int, wake bool) {
 	bulk := false
 	if l != nil {
@@ -300,6 +304,17 @@ func (m *MuxWriter) accountLocked(l *Lane, n int, wake bool) {
 		l.end = m.endLocked()
 		bulk = l.bulk
 	}
+	if wake {
+		m.wake, m.wakeBulk = true, bulk
+	}
+}
+
+// unlock releases mu, and then wakes the drain if what was appended is there for it: it
+// would have to wait for mu first, and may wake up on another processor.
+func (m *MuxWriter) unlock() {
+	wake, bulk := m.wake, m.wakeBulk
+	m.wake, m.wakeBulk = false, false
+	m.mu.Unlock()
 	if wake {
 		m.drainCond.Signal()
 		if bulk {

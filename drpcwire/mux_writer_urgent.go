@@ -71,7 +71,7 @@ func (m *MuxWriter) accountUrgentLocked(l *Lane, n int, wake bool) {
 		l.urgent.pending += n
 	}
 	if wake {
-		m.drainCond.Signal()
+		m.wake = true
 	}
 }
 
@@ -82,7 +82,7 @@ func (m *MuxWriter) accountUrgentLocked(l *Lane, n int, wake bool) {
 func (m *MuxWriter) TryOpen(l *Lane, head, tail []Frame) error {
 	h, n := Size(head...), Size(head...)+Size(tail...)
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if err := m.admitLocked(l, n); err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (m *MuxWriter) TryOpen(l *Lane, head, tail []Frame) error {
 func (m *MuxWriter) WriteEnd(l *Lane, frames ...Frame) error {
 	n := Size(frames...)
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if err := m.admitControlLocked(n); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (m *MuxWriter) WriteEnd(l *Lane, frames ...Frame) error {
 // the bounds. When the queue exceeds its cap the writer stops with ErrOverflow.
 func (m *MuxWriter) WriteControl(frames ...Frame) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if err := m.admitControlLocked(Size(frames...)); err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (m *MuxWriter) WriteControl(frames ...Frame) error {
 // before, and that nothing appended later overtakes.
 func (m *MuxWriter) WriteFirst(frames ...Frame) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if err := m.admitControlLocked(Size(frames...)); err != nil {
 		return err
 	}
