@@ -449,7 +449,7 @@ func (c *creditStream) take() {
 		}
 		return
 	}
-	msg, err := r.acquire(nil, 0)
+	msg, err := r.acquire()
 	if err != nil || len(c.queue) == 0 || len(msg) != c.queue[0] {
 		c.m.fatalf("received %d bytes on stream %d, %v, want those of %v", len(msg), c.s.id, err, c.queue)
 	}
@@ -459,7 +459,7 @@ func (c *creditStream) take() {
 func (c *creditStream) release() {
 	if c.lent {
 		c.lent = false
-		c.s.release()
+		c.s.free()
 	}
 }
 

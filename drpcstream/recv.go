@@ -18,8 +18,6 @@ import (
 // normally, and otherwise why the stream has ended; docs/streams.md has the
 // table. It waits for a message, the end of the stream or of its context.
 func (s *Stream) MsgRecv(msg drpc.Message, enc drpc.Encoding) error {
-	s.read.Lock()
-	defer s.unlockRead()
 	data, err := s.acquire()
 	if err != nil {
 		return err
@@ -30,8 +28,6 @@ func (s *Stream) MsgRecv(msg drpc.Message, enc drpc.Encoding) error {
 
 // RawRecv is MsgRecv without an encoding: it returns a copy of the message.
 func (s *Stream) RawRecv() ([]byte, error) {
-	s.read.Lock()
-	defer s.unlockRead()
 	data, err := s.acquire()
 	if err != nil {
 		return nil, err
@@ -56,21 +52,37 @@ func (s *Stream) dropRest() {
 	}
 }
 
-// acquire waits for the next message; read is held.
+// acquire begins a receive: it waits for the next message, and for other receives to end.
+// Where it returns a message, release must follow.
 func (s *Stream) acquire() ([]byte, error) {
+	s.read.Lock()
 	if s.holding.Load() {
 		s.flushForRecv()
 	}
 	if data, ok := s.recv.next(); ok {
 		return data, nil
 	}
-	data, err := s.recv.acquire(s.interrupt(), time.Duration(s.recvTimeout.Load()))
+	done, timeout := s.interrupt(), time.Duration(s.recvTimeout.Load())
+	var data []byte
+	var err error
+	if done != nil || timeout > 0 {
+		data, err = s.recv.acquireBefore(done, timeout)
+	} else {
+		data, err = s.recv.acquire()
+	}
+	if err != nil {
+		err = s.recvError(err)
+		s.unlockRead()
+	}
+	return data, err
+}
+
+// recvError makes the error of a failed receive; read is held.
+func (s *Stream) recvError(err error) error {
 	switch {
-	case err == nil:
-		return data, nil
 	case err == ErrTimeout: //nolint:errorlint // returned as it is
 		s.cfg.Budget.passOn() // it may have been in front in the budget's line
-		return nil, err
+		return err
 	case errors.Is(err, errInterrupted):
 		err = s.parentErr()
 		s.Cancel(err)
@@ -78,7 +90,7 @@ func (s *Stream) acquire() ([]byte, error) {
 		err = s.preferParent(err)
 	}
 	s.awaitEnd()
-	return nil, err
+	return err
 }
 
 // interrupt returns the channel that a receive has to watch itself: that of the
@@ -99,8 +111,14 @@ func (s *Stream) interrupt() <-chan struct{} {
 	return parent
 }
 
-// release ends the use of the message that acquire returned.
+// release ends the use of the message that acquire has returned, and the receive.
 func (s *Stream) release() {
+	defer s.unlockRead()
+	s.free()
+}
+
+// free ends the use of a message.
+func (s *Stream) free() {
 	drained := s.recv.release()
 	s.cfg.Budget.passOn()
 	if !drained {

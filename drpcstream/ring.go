@@ -407,59 +407,74 @@ func (r *ring) growLocked() {
 
 // acquire returns the first message and lends its storage until release. It
 // waits for one to arrive; when the queue is empty and closed it returns the
-// error of close; when done is closed first, errInterrupted; when it has waited for
-// timeout, if that is not zero, ErrTimeout.
-func (r *ring) acquire(done <-chan struct{}, timeout time.Duration) ([]byte, error) {
-	var expired <-chan time.Time
-	r.mu.Lock()
-	r.dropRestLocked()
+// error of close.
+func (r *ring) acquire() ([]byte, error) {
 	for {
-		if r.head != r.tail {
-			msg := r.lendLocked()
-			r.mu.Unlock()
-			return msg, nil
+		if msg, err, ok := r.tryAcquire(); ok {
+			return msg, err
 		}
-		if r.err != nil {
-			err := r.err
-			r.mu.Unlock()
-			return nil, err
-		}
-		r.reading = true
-		r.extendLocked()
-		if r.arrived == nil {
-			r.arrived = make(chan struct{}, 1)
-		}
-		r.mu.Unlock()
-		if r.flow.budget != nil { // the window may have given back some of its growth
-			r.flow.budget.passOn()
+		<-r.arrived // a select of one costs twice as much, in time and on the stack
+	}
+}
+
+// acquireBefore is acquire for a wait that may end before a message arrives: when done is
+// closed first, by errInterrupted; when it has waited for timeout, if that is not zero, by
+// ErrTimeout.
+func (r *ring) acquireBefore(done <-chan struct{}, timeout time.Duration) ([]byte, error) {
+	var expired <-chan time.Time
+	for {
+		if msg, err, ok := r.tryAcquire(); ok {
+			return msg, err
 		}
 		if timeout > 0 && expired == nil {
 			timer := time.NewTimer(timeout)
 			defer timer.Stop()
 			expired = timer.C
 		}
-		var err error
-		if done == nil && expired == nil {
-			<-r.arrived // a select of one costs twice as much
-		} else {
-			select {
-			case <-r.arrived:
-			case <-done:
-				err = errInterrupted
-			case <-expired:
-				err = ErrTimeout
-			}
-		}
-		r.mu.Lock()
-		if err != nil {
-			if !r.reading { // the token was sent meanwhile: take it back
-				<-r.arrived
-			}
-			r.reading = false
-			r.mu.Unlock()
-			return nil, err
+		select {
+		case <-r.arrived:
+		case <-done:
+			r.stopReading()
+			return nil, errInterrupted
+		case <-expired:
+			r.stopReading()
+			return nil, ErrTimeout
 		}
 	}
+}
+
+// tryAcquire is acquire where nobody has to wait. It reports false if one has to: then a
+// token is owed to the consumer, who must receive it or call stopReading.
+func (r *ring) tryAcquire() (msg []byte, err error, ok bool) { //nolint:revive // ok is about both
+	r.mu.Lock()
+	r.dropRestLocked()
+	switch {
+	case r.head != r.tail:
+		msg, ok = r.lendLocked(), true
+	case r.err != nil:
+		err, ok = r.err, true
+	default:
+		r.reading = true
+		r.extendLocked()
+		if r.arrived == nil {
+			r.arrived = make(chan struct{}, 1)
+		}
+	}
+	r.mu.Unlock()
+	if !ok && r.flow.budget != nil { // the window may have given back some of its growth
+		r.flow.budget.passOn()
+	}
+	return msg, err, ok
+}
+
+// stopReading ends the wait of the consumer, who has not received the token.
+func (r *ring) stopReading() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.reading { // it was sent meanwhile: take it back
+		<-r.arrived
+	}
+	r.reading = false
 }
 
 // lendLocked returns the first message of the queue, to be released.

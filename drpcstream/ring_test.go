@@ -17,7 +17,12 @@ func push(r *ring, msg []byte) (storage []byte) {
 	return storage
 }
 
-func acquire(r *ring, done <-chan struct{}) ([]byte, error) { return r.acquire(done, 0) }
+func acquire(r *ring, done <-chan struct{}) ([]byte, error) {
+	if done == nil {
+		return r.acquire()
+	}
+	return r.acquireBefore(done, 0)
+}
 
 // queued returns the number of messages that wait.
 func (r *ring) queued() int {

@@ -39,27 +39,45 @@ func PutBuffer(buf *[]byte, opts Options) {
 // lost, that error. A message larger than the peer accepts fails alone, where
 // the peer has said what it accepts.
 func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
-	manual := s.manual.Load()
-	if manual { // a receive beside this send waits for it, to send what is gathered
-		s.write.Lock()
-		defer s.unlockWrite()
+	if s.manual.Load() {
+		return s.gather(msg, enc)
 	}
 	buf := GetBuffer()
-	defer PutBuffer(buf, s.cfg.Options)
 	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
 	if err != nil {
 		return errs.Wrap(err)
 	}
 	*buf = data
-	if !manual {
-		if s.sendAtOnce(data) {
-			return nil
-		}
-		s.write.Lock()
-		defer s.unlockWrite()
+	if !s.sendAtOnce(data) {
+		err = s.sendInTurn(data)
 	}
+	s.putBuffer(buf)
+	return err
+}
+
+// gather is MsgSend under ManualFlush. A receive beside it waits for it, to send what is
+// gathered.
+func (s *Stream) gather(msg drpc.Message, enc drpc.Encoding) error {
+	s.write.Lock()
+	defer s.unlockWrite()
+	buf := GetBuffer()
+	defer s.putBuffer(buf)
+	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
+	if err != nil {
+		return errs.Wrap(err)
+	}
+	*buf = data
 	return s.send(drpcwire.KindMessage, data)
 }
+
+// sendInTurn is send for a message, after those of other goroutines.
+func (s *Stream) sendInTurn(data []byte) error {
+	s.write.Lock()
+	defer s.unlockWrite()
+	return s.send(drpcwire.KindMessage, data)
+}
+
+func (s *Stream) putBuffer(buf *[]byte) { PutBuffer(buf, s.cfg.Options) }
 
 // EndWithReply lets Reply end the stream, on the server: nothing of the handler runs after
 // that. It must be called before the handler is.
@@ -72,7 +90,7 @@ func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
 	s.write.Lock()
 	defer s.unlockWrite()
 	buf := GetBuffer()
-	defer PutBuffer(buf, s.cfg.Options)
+	defer s.putBuffer(buf)
 	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
 	if err != nil {
 		return errs.Wrap(err)
@@ -220,20 +238,18 @@ func (s *Stream) send(kind drpcwire.Kind, data []byte) error {
 
 // sendAtOnce is send for a message that leaves in one frame now. It reports false, and
 // does nothing, if that is not possible.
-func (s *Stream) sendAtOnce(data []byte) bool {
+func (s *Stream) sendAtOnce(data []byte) (sent bool) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.sending || !s.leavesWholeLocked(data) {
-		return false
+	if !s.sending && s.leavesWholeLocked(data) {
+		id := drpcwire.ID{Stream: s.id, Message: s.lastMsg + 1}
+		if sent = s.cfg.Writer.TryWriteMessage(&s.lane, id, data) == nil; sent {
+			s.lastMsg++
+			s.out.spend(len(data))
+			s.stats.AddWritten(uint64(len(data)))
+		}
 	}
-	id := drpcwire.ID{Stream: s.id, Message: s.lastMsg + 1}
-	if s.cfg.Writer.TryWriteMessage(&s.lane, id, data) != nil {
-		return false
-	}
-	s.lastMsg++
-	s.out.spend(len(data))
-	s.stats.AddWritten(uint64(len(data)))
-	return true
+	s.mu.Unlock()
+	return sent
 }
 
 // setSending keeps other messages from being sent between the frames of one.
