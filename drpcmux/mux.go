@@ -14,7 +14,7 @@ import (
 // Mux is a drpc.Handler for the services registered with it. Register must not
 // be called while calls are being handled; everything else may be concurrent.
 type Mux struct {
-	rpcs map[string]method
+	rpcs map[string]*method
 }
 
 var (
@@ -29,6 +29,8 @@ type method struct {
 	receiver drpc.Receiver
 	in       reflect.Type // of the request, without its pointer; nil where the client streams
 	unary    bool         // it takes one request and gives one answer, and no stream
+
+	handle func(drpc.Stream) error // handles a call
 }
 
 // direct is a stream that knows more of unary calls than others.
@@ -44,7 +46,7 @@ type direct interface {
 }
 
 // New returns an empty Mux.
-func New() *Mux { return &Mux{rpcs: make(map[string]method)} }
+func New() *Mux { return &Mux{rpcs: make(map[string]*method)} }
 
 var (
 	streamType  = reflect.TypeFor[drpc.Stream]()
@@ -55,7 +57,7 @@ var (
 // that is registered already is replaced. The error says which method of the
 // description cannot be served; nothing is registered then.
 func (m *Mux) Register(srv any, desc drpc.Description) error {
-	methods := make(map[string]method, desc.NumMethods())
+	methods := make(map[string]*method, desc.NumMethods())
 	for i := range desc.NumMethods() {
 		rpc, enc, receiver, expr, ok := desc.Method(i)
 		if !ok {
@@ -66,7 +68,9 @@ func (m *Mux) Register(srv any, desc drpc.Description) error {
 			return errs.New("rpc %q: %v", rpc, err)
 		}
 		unary := in != nil && reflect.TypeOf(expr).NumOut() == 2
-		methods[rpc] = method{srv: srv, enc: enc, receiver: receiver, in: in, unary: unary}
+		m := &method{srv: srv, enc: enc, receiver: receiver, in: in, unary: unary}
+		m.handle = m.handler()
+		methods[rpc] = m
 	}
 	for rpc, method := range methods {
 		m.rpcs[rpc] = method
@@ -115,9 +119,16 @@ func (m *Mux) Registered(rpc string) bool {
 	return ok
 }
 
-// Unary reports whether an rpc has one request and one answer, so that its handler is
-// given no stream, and none is kept when HandleRPC has returned.
-func (m *Mux) Unary(rpc string) bool { return m.rpcs[rpc].unary }
+// Lookup returns what HandleRPC does for an rpc, and nil for a name that is not registered.
+// unary says that it takes one request and gives one answer: then its handler is given no
+// stream, and none is kept when handle has returned.
+func (m *Mux) Lookup(rpc string) (handle func(drpc.Stream) error, unary bool) {
+	method := m.rpcs[rpc]
+	if method == nil {
+		return nil, false
+	}
+	return method.handle, method.unary
+}
 
 // Self returns the Mux. A type that embeds it has this method, too; by its result
 // it is told from the Mux itself.
@@ -126,30 +137,58 @@ func (m *Mux) Self() drpc.Handler { return m }
 // HandleRPC handles one call. For a name that is not registered the error is a
 // drpc.ProtocolError.
 func (m *Mux) HandleRPC(stream drpc.Stream, rpc string) error {
-	method, ok := m.rpcs[rpc]
-	if !ok {
+	method := m.rpcs[rpc]
+	if method == nil {
 		return drpc.ProtocolError.New("unknown rpc: %q", rpc)
 	}
-	in := any(stream)
-	if method.in != nil {
-		in = reflect.New(method.in).Interface()
-		if err := stream.MsgRecv(in, method.enc); err != nil {
+	return method.handle(stream)
+}
+
+// handler returns what handles a call. A handler that is given a stream may wait for long
+// in there, and there may be many: little else should lie on its stack, so no method is
+// called on the way.
+func (m *method) handler() func(drpc.Stream) error {
+	if m.in != nil {
+		return m.handleRequest
+	}
+	return func(stream drpc.Stream) error {
+		out, err := m.receiver(m.srv, stream.Context(), stream, stream)
+		if err != nil {
 			return errs.Wrap(err)
 		}
+		return m.answer(stream, out)
 	}
-	ctx, in2, reply := stream.Context(), any(stream), stream.MsgSend
-	if s, ok := stream.(direct); ok && method.unary && s.Self() == stream {
-		in2, reply = s.Lend(), s.Reply // code that is generated does not use in2
+}
+
+// handleRequest handles a call that begins with the only message of the client.
+func (m *method) handleRequest(stream drpc.Stream) error {
+	in := reflect.New(m.in).Interface()
+	if err := stream.MsgRecv(in, m.enc); err != nil {
+		return errs.Wrap(err)
 	}
-	out, err := method.receiver(method.srv, ctx, in, in2)
+	s, ok := stream.(direct)
+	ok = ok && m.unary && s.Self() == stream
+	in2 := any(stream)
+	if ok {
+		in2 = s.Lend() // code that is generated does not use it
+	}
+	out, err := m.receiver(m.srv, stream.Context(), in, in2)
 	switch {
 	case err != nil:
 		return errs.Wrap(err)
-	case !isNil(out):
-		return reply(out, method.enc)
+	case ok && !isNil(out):
+		return s.Reply(out, m.enc)
 	default:
+		return m.answer(stream, out)
+	}
+}
+
+// answer sends what a handler has returned, or the end if that is nothing.
+func (m *method) answer(stream drpc.Stream, out drpc.Message) error {
+	if isNil(out) {
 		return stream.CloseSend()
 	}
+	return stream.MsgSend(out, m.enc)
 }
 
 // isNil reports whether a handler returned no answer: generated code wraps a nil

@@ -14,39 +14,45 @@ import (
 // the stack are for the server's log.
 var errPanic = drpcerr.WithCode(errs.New("internal error: the handler panicked"), drpcwire.CodeInternal)
 
-// run handles one call. Whatever the handler does, the stream ends.
+// run handles one call, and ends its stream. A handler may wait for long in there, and so
+// may many: little else should lie on its stack.
 func (s *Server) run(stream *drpcstream.Stream, rpc string) {
 	if !s.places.take(stream) {
 		return
 	}
-	defer s.places.giveBack()
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		// A panic, or runtime.Goexit, which recover does not stop and which
-		// ends this goroutine once the stream is dealt with.
-		value := recover()
-		_ = stream.Return(errPanic) // an error means that the client is gone
-		s.logPanic(rpc, value)
-	}()
-	unary := s.registry != nil && s.registry.Unary(rpc)
+	handle, unary := s.lookup(rpc)
 	if unary {
 		stream.EndWithReply()
 	}
-	err := s.handle(stream, rpc, unary)
-	_ = stream.Return(err) // an error means that the client is gone
-	returned = true        // not before: the methods of err are the handler's code, too
+	if handle != nil {
+		_ = stream.Return(handle(stream)) // an error means that the client is gone
+	} else {
+		_ = stream.Return(s.handler.HandleRPC(stream, rpc)) // as above
+	}
+	s.places.giveBack()
 	if unary {
 		stream.Release()
 	}
 }
 
-// handle calls the handler. known says that the rpc is registered for sure.
-func (s *Server) handle(stream drpc.Stream, rpc string, known bool) error {
-	if !known && !s.registered(rpc) {
-		return drpc.ProtocolError.New("unknown rpc: %q", rpc)
+// failed ends a call that run has not: its handler has panicked with this value, or called
+// runtime.Goexit, or the methods of its error have.
+func (s *Server) failed(stream *drpcstream.Stream, rpc string, value any) {
+	defer s.places.giveBack()
+	_ = stream.Return(errPanic) // an error means that the client is gone
+	s.logPanic(rpc, value)
+}
+
+// lookup returns what handles an rpc, where the handler can tell, and whether that lets go
+// of the stream when it returns.
+func (s *Server) lookup(rpc string) (handle func(drpc.Stream) error, unary bool) {
+	if s.registry == nil {
+		return nil, false
 	}
-	return s.handler.HandleRPC(stream, rpc)
+	if handle, unary = s.registry.Lookup(rpc); handle == nil {
+		// Not even a handler that does what it is not asked for sees a name of the client's
+		// invention.
+		handle = func(drpc.Stream) error { return drpc.ProtocolError.New("unknown rpc: %q", rpc) }
+	}
+	return handle, unary
 }

@@ -72,7 +72,7 @@ func (s *Server) ServeOne(ctx context.Context, tr drpc.Transport) error {
 	cache := drpccache.New()
 	defer cache.Clear()
 
-	workers := newWorkers(s.run, &s.idle)
+	workers := newWorkers(s, &s.idle)
 	hooks := drpcmanager.Hooks{Handle: workers.start}
 	if s.opts.CollectStats {
 		hooks.Stats = s.counters

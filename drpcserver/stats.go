@@ -13,21 +13,16 @@ const maxStats = 4096
 
 // registry is what a handler implements that knows its names, as drpcmux does.
 type registry interface {
-	// Registered reports whether there is an rpc of exactly this name.
-	Registered(rpc string) bool
-
-	// Unary reports whether HandleRPC lets go of the stream of this rpc when it returns.
-	Unary(rpc string) bool
+	// Lookup returns what HandleRPC does for the rpc of exactly this name, and nil if there
+	// is none. unary says that handle lets go of the stream when it returns.
+	Lookup(rpc string) (handle func(drpc.Stream) error, unary bool)
 
 	// Self returns the handler that knows.
 	Self() drpc.Handler
 }
 
-// registered reports whether a call may be handed to the handler, as far as that
-// can be known: a handler that embeds a registry may serve names of its own.
-func (s *Server) registered(rpc string) bool { return s.registry == nil || s.registry.Registered(rpc) }
-
-// registryOf returns the registry that a handler is, or nil.
+// registryOf returns the registry that a handler is, or nil: one that embeds a registry may
+// serve names of its own.
 func registryOf(handler drpc.Handler) registry {
 	if r, ok := handler.(registry); ok && r.Self() == handler {
 		return r
@@ -64,8 +59,10 @@ func (s *Server) Gauges() (connections int, sum drpcmanager.Gauges) {
 
 // counters returns the counters of an rpc; nil if it does not exist.
 func (s *Server) counters(rpc string) *drpcstats.Stats {
-	if !s.registered(rpc) {
-		return nil
+	if s.registry != nil {
+		if handle, _ := s.registry.Lookup(rpc); handle == nil {
+			return nil
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -36,6 +36,15 @@ type job struct {
 	rpc    string
 }
 
+// runner is the server. It is no func: that of a method lies on the stack besides the method.
+type runner interface {
+	// run handles a call.
+	run(stream *drpcstream.Stream, rpc string)
+
+	// failed does the rest where run does not return. value is what it has panicked with.
+	failed(stream *drpcstream.Stream, rpc string, value any)
+}
+
 // workers runs the handlers of a connection, each in a goroutine of its own while it
 // runs. A goroutine whose handler has returned takes the next call: its stack has grown
 // to what handlers need, which a new one would have to do again (see bench,
@@ -48,7 +57,7 @@ type job struct {
 // quick, a few goroutines handle all that has come in one read, and the others are not
 // woken.
 type workers struct {
-	run   func(*drpcstream.Stream, string)
+	runner
 	total *atomic.Int64 // idle ones, of all connections of the server
 	wg    sync.WaitGroup
 
@@ -60,8 +69,8 @@ type workers struct {
 	done   bool            // wait was called
 }
 
-func newWorkers(run func(*drpcstream.Stream, string), total *atomic.Int64) *workers {
-	return &workers{run: run, total: total}
+func newWorkers(r runner, total *atomic.Int64) *workers {
+	return &workers{runner: r, total: total}
 }
 
 // start puts a call in the line. It is called by the connection's reader, never after
@@ -93,32 +102,68 @@ func (w *workers) summonLocked() {
 		return
 	}
 	w.wg.Add(1)
-	go w.work()
+	x := &worker{workers: w}
+	go x.work()
 }
 
-// work handles calls until enough others are idle or wait is called.
-func (w *workers) work() {
-	defer w.wg.Done()
-	wake := make(chan struct{}, 1)
-	for arrived := true; arrived; _, arrived = <-wake {
-		w.mu.Lock()
-		w.coming--
-		for n := 1; w.head < len(w.line); n++ {
-			j := w.takeLocked()
-			w.summonLocked()
-			w.mu.Unlock()
-			w.run(j.stream, j.rpc)
-			w.mu.Lock()
-			if n%callsPerTurn == 0 {
-				w.yieldLocked()
-			}
-		}
-		rests := w.restLocked(wake)
-		w.mu.Unlock()
-		if !rests {
-			return
+// worker is a goroutine that handles calls.
+type worker struct {
+	*workers
+	job                   // the call that is being handled; the zero value: there is none
+	handled int           // calls, since it has come to the line
+	wake    chan struct{} // made when it is needed: a handler may run for good
+}
+
+// work handles calls until enough others are idle, wait is called, or a call does not
+// return. Then others handle those that come: one is on its way if there are any in line.
+func (x *worker) work() {
+	defer x.ended()
+	for x.next() || x.rest() {
+		if x.stream != nil {
+			x.run(x.stream, x.rpc)
 		}
 	}
+}
+
+// ended is deferred by work. A call that is still being handled is a panic or
+// runtime.Goexit, which recover does not stop.
+func (x *worker) ended() {
+	defer x.wg.Done()
+	if x.stream != nil {
+		x.failed(x.stream, x.rpc, recover())
+	}
+}
+
+// next takes the next call; now and then it lets others run before. If no call is left, it
+// enters the worker among the idle ones, where there are not enough, and reports false.
+func (x *worker) next() (ok bool) {
+	w := x.workers
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if x.handled == 0 {
+		w.coming--
+	} else if x.handled%callsPerTurn == 0 {
+		w.yieldLocked()
+	}
+	if w.head == len(w.line) {
+		x.job = job{}
+		x.wake = w.restLocked(x.wake)
+		return false
+	}
+	x.job = w.takeLocked()
+	x.handled++
+	w.summonLocked()
+	return true
+}
+
+// rest waits until the worker is woken. It reports false if it is to end.
+func (x *worker) rest() (woken bool) {
+	if x.wake == nil {
+		return false
+	}
+	_, woken = <-x.wake
+	x.handled = 0
+	return woken
 }
 
 // yieldLocked lets others run. Meanwhile the worker is on its way to the line.
@@ -143,17 +188,21 @@ func (w *workers) takeLocked() job {
 	return j
 }
 
-// restLocked enters a worker among the idle ones.
-func (w *workers) restLocked(wake chan struct{}) bool {
+// restLocked enters a worker among the idle ones, and returns what wakes it, which it may
+// have from before; nil if there are enough.
+func (w *workers) restLocked(wake chan struct{}) chan struct{} {
 	if w.done || len(w.idle) >= maxIdleWorkers {
-		return false
+		return nil
 	}
 	if w.total.Add(1) > maxIdleTotal {
 		w.total.Add(-1)
-		return false
+		return nil
+	}
+	if wake == nil {
+		wake = make(chan struct{}, 1)
 	}
 	w.idle = append(w.idle, wake)
-	return true
+	return wake
 }
 
 // wait ends the idle workers and returns when the others have ended too. The

@@ -10,10 +10,17 @@ import (
 	"braid/drpcstream"
 )
 
+// runFunc runs a call as a function of its name.
+type runFunc func(rpc string)
+
+func (f runFunc) run(_ *drpcstream.Stream, rpc string) { f(rpc) }
+
+func (runFunc) failed(*drpcstream.Stream, string, any) {}
+
 // newTestWorkers are workers whose calls are functions: what run does with the name of
 // each.
 func newTestWorkers(run func(rpc string)) *workers {
-	return newWorkers(func(_ *drpcstream.Stream, rpc string) { run(rpc) }, new(atomic.Int64))
+	return newWorkers(runFunc(run), new(atomic.Int64))
 }
 
 // Each of the calls waits until all of them have begun.
@@ -27,7 +34,7 @@ func TestACallThatBlocksHoldsUpNobody(t *testing.T) {
 			all.Wait()
 		})
 		for range calls {
-			w.start(nil, "")
+			w.start(new(drpcstream.Stream), "")
 		}
 		w.wait()
 	})
@@ -39,7 +46,7 @@ func TestQuickCallsShareGoroutines(t *testing.T) {
 	w := newTestWorkers(func(string) { ran.Add(1) })
 	const calls = 1000
 	for range calls {
-		w.start(nil, "")
+		w.start(new(drpcstream.Stream), "")
 	}
 	for ran.Load() < calls {
 		runtime.Gosched()
@@ -65,7 +72,7 @@ func TestAGoroutineThatEndsLeavesItsCallsToOthers(t *testing.T) {
 		})
 		for range 100 {
 			for _, rpc := range []string{"exit", "", "exit", "exit", ""} {
-				w.start(nil, rpc)
+				w.start(new(drpcstream.Stream), rpc)
 			}
 			synctest.Wait()
 		}
@@ -85,7 +92,7 @@ func TestWaitReturnsAfterTheLastCall(t *testing.T) {
 			ran.Add(1)
 		})
 		for range 50 {
-			w.start(nil, "")
+			w.start(new(drpcstream.Stream), "")
 		}
 		w.wait()
 		if ran.Load() != 50 || begun.Load() != 50 {
@@ -104,7 +111,7 @@ func TestTheLineOfCallsStaysAsLongAsItHasToBe(t *testing.T) {
 	w.coming = comingAtOnce // nobody comes
 	want, next := 0, 0
 	put := func() {
-		w.start(nil, string(rune(next)))
+		w.start(new(drpcstream.Stream), string(rune(next)))
 		next++
 	}
 	for range 10 {
