@@ -168,11 +168,11 @@ func (m *method) handleRequest(stream drpc.Stream) error {
 	}
 	s, ok := stream.(direct)
 	ok = ok && m.unary && s.Self() == stream
-	in2 := any(stream)
+	given := stream
 	if ok {
-		in2 = s.Lend() // code that is generated does not use it
+		given = s.Lend() // code that is generated uses its context only
 	}
-	out, err := m.receiver(m.srv, stream.Context(), in, in2)
+	out, err := m.receiver(m.srv, given.Context(), in, given)
 	switch {
 	case err != nil:
 		return errs.Wrap(err)

@@ -30,7 +30,6 @@ func (r *ring) next() (msg []byte, ok bool) {
 		return nil, false
 	}
 	msg, r.rest = drpcwire.NextMessage(r.rest)
-	r.used += frameCost(len(msg))
 	return msg, true
 }
 
@@ -50,12 +49,16 @@ func (r *ring) dropRestLocked() {
 	if len(r.rest) == 0 {
 		return
 	}
-	used, cost := r.used, r.slotLocked(r.head).cost()
-	r.rest = nil
-	r.freeFirstLocked()
-	r.consumeLocked(used)
-	if r.settled {
-		r.flow.budget.Add(Totals{Consumed: used})
+	cost, left := r.slotLocked(r.head).cost(), int64(0)
+	for len(r.rest) > 0 {
+		var msg []byte
+		msg, r.rest = drpcwire.NextMessage(r.rest)
+		left += frameCost(len(msg))
 	}
-	r.dropLocked(cost - used)
+	r.freeFirstLocked()
+	r.consumeLocked(cost - left)
+	if r.settled {
+		r.flow.budget.Add(Totals{Consumed: cost - left})
+	}
+	r.dropLocked(left)
 }

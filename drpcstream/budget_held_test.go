@@ -12,11 +12,11 @@ type heldOwner struct {
 	during  []int // holders, each time that it was given budget
 }
 
-func (o *heldOwner) Retain()                         { o.holders++ }
-func (o *heldOwner) Release()                        { o.holders-- }
-func (o *heldOwner) grant(int64)                     {}
-func (o *heldOwner) patience() time.Duration         { return 0 }
-func (o *heldOwner) now() (time.Time, time.Duration) { return time.Time{}, 0 }
+func (o *heldOwner) Retain()                             { o.holders++ }
+func (o *heldOwner) Release()                            { o.holders-- }
+func (o *heldOwner) grant(int64)                         {}
+func (o *heldOwner) patience() time.Duration             { return 0 }
+func (o *heldOwner) now() (now, roundTrip time.Duration) { return 0, 0 }
 
 func (o *heldOwner) extendWindow() bool {
 	o.during = append(o.during, o.holders)

@@ -2,6 +2,7 @@ package drpcstream
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -10,6 +11,25 @@ import (
 
 	"braid/drpcsignal"
 )
+
+// onUse is the context of a stream, for who has the stream too: a streamCtx, made when it
+// is used first. Most handlers of streams have no use for it.
+type onUse struct{ s *Stream }
+
+// Deadline implements context.Context.
+func (c onUse) Deadline() (time.Time, bool) { return c.s.context().Deadline() }
+
+// Done implements context.Context.
+func (c onUse) Done() <-chan struct{} { return c.s.context().Done() }
+
+// Err implements context.Context.
+func (c onUse) Err() error { return c.s.context().Err() }
+
+// Value implements context.Context.
+func (c onUse) Value(key any) any { return c.s.context().Value(key) }
+
+// AfterFunc is for the context package; see that of streamCtx.
+func (c onUse) AfterFunc(f func()) (stop func() bool) { return c.s.context().AfterFunc(f) }
 
 // streamCtx is the context of a stream: the values and the deadline of the
 // parent, and an end of its own. The parent's end reaches it through the
@@ -20,12 +40,38 @@ type streamCtx struct {
 	context.Context
 	tr       drpc.Transport
 	deadline time.Time // of the call, on a server; zero if it has none
-	sig      drpcsignal.Signal
+	done     drpcsignal.Event
 
 	mu     sync.Mutex
 	after  map[*func()]struct{} // to run at the end; guarded by mu
 	stream *Stream              // nil once its storage is used again; guarded by mu
 	shared bool                 // somebody has been given the stream; guarded by mu
+	end    ctxEnd               // how it has ended; set before done is
+}
+
+// ctxEnd is how the context of a stream ends.
+type ctxEnd uint8
+
+const (
+	ctxLives ctxEnd = iota
+	ctxCanceled
+	ctxExpired
+)
+
+// endBy returns how the context of a stream ends that err has ended.
+func endBy(err error) ctxEnd {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return ctxExpired
+	}
+	return ctxCanceled
+}
+
+// err returns the error of a context that has ended so.
+func (e ctxEnd) err() error {
+	if e == ctxExpired {
+		return context.DeadlineExceeded
+	}
+	return context.Canceled
 }
 
 // streamKey is the key of the stream in its context.
@@ -86,11 +132,16 @@ func (c *streamCtx) detach() bool {
 }
 
 // Done is closed when the stream is.
-func (c *streamCtx) Done() <-chan struct{} { return c.sig.Signal() }
+func (c *streamCtx) Done() <-chan struct{} { return c.done.Signal() }
 
 // Err is nil until Done is closed; then context.DeadlineExceeded if the
 // deadline of the stream's own context ended it, and context.Canceled otherwise.
-func (c *streamCtx) Err() error { return c.sig.Err() }
+func (c *streamCtx) Err() error {
+	if c.done.IsSet() {
+		return c.end.err()
+	}
+	return nil
+}
 
 // AfterFunc arranges for f to run once the context is done. The context package
 // looks for this method: with it, a context derived from this one needs no
@@ -98,7 +149,7 @@ func (c *streamCtx) Err() error { return c.sig.Err() }
 func (c *streamCtx) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sig.IsSet() {
+	if c.done.IsSet() {
 		go f()
 		return func() bool { return false }
 	}
@@ -116,16 +167,14 @@ func (c *streamCtx) AfterFunc(f func()) (stop func() bool) {
 	}
 }
 
-// end closes Done. Only the first call has an effect.
-func (c *streamCtx) end(err error) {
+// close closes Done. It is called once.
+func (c *streamCtx) close(end ctxEnd) {
 	c.mu.Lock()
-	first := c.sig.Set(err)
+	c.end = end
+	c.done.Set()
 	after := c.after
 	c.after = nil
 	c.mu.Unlock()
-	if !first {
-		return
-	}
 	for f := range after {
 		// A derived context may run code of the application when it is
 		// canceled; whoever ends the stream must not wait for that.

@@ -27,7 +27,7 @@ type creditModel struct {
 	window  int64
 	largest int // message, in bytes
 	split   int // most data in a frame
-	clock   time.Time
+	clock   time.Duration
 	rtt     time.Duration
 	streams []*creditStream
 }
@@ -119,13 +119,13 @@ func (c *creditStream) Release()           {}
 func (c *creditStream) grant(n int64)      { c.back = append(c.back, n) }
 func (c *creditStream) extendWindow() bool { return c.s.recv.extend() }
 
-func (c *creditStream) now() (time.Time, time.Duration) { return c.m.clock, c.m.rtt }
+func (c *creditStream) now() (now, roundTrip time.Duration) { return c.m.clock, c.m.rtt }
 
 func (c *creditStream) patience() time.Duration { return 0 }
 
 // newCreditModel makes a model whose dimensions are chosen, too.
 func newCreditModel(tb testing.TB, name string, w *drpcwire.MuxWriter, choose choices) *creditModel {
-	m := &creditModel{tb: tb, name: name, choose: choose, clock: time.Unix(1e9, 0)}
+	m := &creditModel{tb: tb, name: name, choose: choose, clock: 1}
 	m.window = []int64{drpcwire.MinWindow, drpcwire.MinWindow + 1, 2000, 4096}[m.pick(4)]
 	m.largest = int(m.window) * (1 + m.pick(8))
 	m.split = []int{64 << 10, 1000, 300, 64}[m.pick(4)]
@@ -235,7 +235,7 @@ func (m *creditModel) run() {
 }
 
 func (m *creditModel) pass() {
-	m.clock = m.clock.Add([]time.Duration{0, 100 * time.Microsecond, 3 * time.Millisecond, time.Second}[m.pick(4)])
+	m.clock += []time.Duration{0, 100 * time.Microsecond, 3 * time.Millisecond, time.Second}[m.pick(4)]
 }
 
 // begin begins a message, of a size that is close to some limit.

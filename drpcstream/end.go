@@ -9,10 +9,10 @@ import (
 
 // outcome is what the end of a stream leaves behind.
 type outcome struct {
-	send    error // what sends return from now on
-	recv    error // what receives return, after what is queued
-	discard bool  // what is queued is dropped
-	ctx     error // ends the context at once; nil: when all was received
+	send    error  // what sends return from now on
+	recv    error  // what receives return, after what is queued
+	discard bool   // what is queued is dropped
+	ctx     ctxEnd // ends the context at once; ctxLives: when all was received
 }
 
 // endLocked ends the stream: nothing is sent any more, and nothing taken from
@@ -23,13 +23,13 @@ func (s *Stream) endLocked(o outcome) bool {
 	if s.term.IsSet() {
 		return false
 	}
-	s.endCtx = o.ctx
+	s.ctxEnd = o.ctx
 	if s.sendErr == nil {
 		s.sendErr = o.send
 	}
-	s.sendDone.Set(nil)
+	s.sendDone.Set()
 	s.recvClosed = true
-	s.dropHoldLocked()
+	s.dropHeldLocked()
 	next := Closed
 	if o.discard {
 		s.recv.discard(o.recv)
@@ -37,7 +37,7 @@ func (s *Stream) endLocked(o outcome) bool {
 		next = Draining
 	}
 	s.setState(next)
-	s.term.Set(o.recv)
+	s.term.Set()
 	s.cfg.Budget.passOn()
 	return true
 }
@@ -52,11 +52,11 @@ func (s *Stream) afterEnd() {
 	}
 	s.cfg.Owner.StreamEnded(s)
 	s.mu.Lock()
-	if s.endCtx != nil {
-		s.endContextLocked(s.endCtx)
+	if s.ctxEnd != ctxLives {
+		s.endContextLocked()
 	}
 	s.mu.Unlock()
-	s.left.Set(nil)
+	s.left.Set()
 	if s.State() == Closed {
 		s.finish()
 	}
@@ -78,10 +78,7 @@ func (s *Stream) finish() {
 	s.mu.Lock()
 	stop, timed := s.stopWatch, s.timed
 	s.stopWatch, s.timed = nil, false
-	if s.endCtx == nil {
-		s.endCtx = context.Canceled
-	}
-	s.endContextLocked(s.endCtx)
+	s.endContextLocked()
 	totals := s.recv.settle()
 	totals.Sent, s.out.spent = s.out.spent, 0
 	s.mu.Unlock()
@@ -92,7 +89,7 @@ func (s *Stream) finish() {
 		s.Release()
 	}
 	s.cfg.Budget.Add(totals)
-	s.fin.Set(nil)
+	s.fin.Set()
 }
 
 // abandonLocked drops what a stream that has ended still has to deliver. It
@@ -101,9 +98,9 @@ func (s *Stream) abandonLocked(o outcome) bool {
 	if s.State() != Draining {
 		return false
 	}
-	if s.endCtx == nil && o.ctx != nil {
-		s.endCtx = o.ctx
-		s.endContextLocked(o.ctx)
+	if s.ctxEnd == ctxLives && o.ctx != ctxLives {
+		s.ctxEnd = o.ctx
+		s.endContextLocked()
 	}
 	s.recv.discard(o.recv)
 	s.cfg.Budget.passOn()
@@ -113,7 +110,7 @@ func (s *Stream) abandonLocked(o outcome) bool {
 // sendClosedLocked notes that this side sends no more messages.
 func (s *Stream) sendClosedLocked() {
 	s.sendErr = errSendClosed
-	s.sendDone.Set(nil)
+	s.sendDone.Set()
 	if s.cfg.Server {
 		s.setState(ServerClosed)
 	} else {
@@ -139,7 +136,7 @@ func (s *Stream) tellLocked(kind drpcwire.Kind, data []byte) error {
 	} else if s.closeInsteadLocked() {
 		kind, data = drpcwire.KindClose, nil
 	}
-	s.dropHoldLocked()
+	s.dropHeldLocked()
 	if kind == drpcwire.KindError && s.cfg.Writer.Crowded() {
 		data = drpcwire.ShortenError(data, crowdedText)
 	}
@@ -231,7 +228,7 @@ func (s *Stream) CloseSend() error {
 func (s *Stream) Close() error {
 	// An error says that the peer cannot be told; the stream is closed anyhow.
 	_ = s.finishWith(drpcwire.KindClose, nil, outcome{
-		send: errSentClose, recv: errSentClose, discard: true, ctx: context.Canceled,
+		send: errSentClose, recv: errSentClose, discard: true, ctx: ctxCanceled,
 	})
 	// Somebody else may be about to tell the connection. When Close returns, the
 	// next stream must not find this one in its way.
@@ -245,7 +242,7 @@ func (s *Stream) Close() error {
 // does nothing on a stream that has ended.
 func (s *Stream) SendError(serr error) error {
 	return s.finishWith(drpcwire.KindError, drpcwire.MarshalError(serr), outcome{
-		send: io.EOF, recv: errSentError, ctx: context.Canceled,
+		send: io.EOF, recv: errSentError, ctx: ctxCanceled,
 	})
 }
 
@@ -265,7 +262,7 @@ func (s *Stream) Cancel(err error) (finished bool) {
 	}
 	finished = s.State() == Closed
 	_ = s.finishWith(drpcwire.KindCancel, drpcwire.AppendCancel(nil, cancelCode(err)), outcome{
-		send: err, recv: err, discard: true, ctx: contextError(err),
+		send: err, recv: err, discard: true, ctx: endBy(err),
 	})
 	return finished
 }
@@ -273,7 +270,7 @@ func (s *Stream) Cancel(err error) (finished bool) {
 // Lost ends the stream because its connection is gone. What had arrived is
 // still delivered.
 func (s *Stream) Lost(err error) {
-	o := outcome{send: err, recv: err, ctx: context.Canceled}
+	o := outcome{send: err, recv: err, ctx: ctxCanceled}
 	s.mu.Lock()
 	ended := s.endLocked(o)
 	s.mu.Unlock()
@@ -291,7 +288,7 @@ func (s *Stream) Refused() {
 // are still delivered, then err. The peer is told by Error, or by Cancel if it
 // is the one that serves.
 func (s *Stream) fail(err error) {
-	o := outcome{send: err, recv: err, ctx: context.Canceled}
+	o := outcome{send: err, recv: err, ctx: ctxCanceled}
 	if s.cfg.Server {
 		_ = s.finishWith(drpcwire.KindError, drpcwire.MarshalError(err), o)
 	} else {
@@ -331,7 +328,7 @@ func (s *Stream) Return(err error) error {
 		_ = s.flush(s.waitForever()) // an error is the end of the stream
 		s.unlockWrite()
 	}
-	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
+	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: ctxCanceled}
 	if err != nil {
 		return s.finishWith(drpcwire.KindError, drpcwire.MarshalError(err), o)
 	}

@@ -58,11 +58,3 @@ func cancelCode(err error) drpcwire.CancelCode {
 	}
 	return drpcwire.CancelCanceled
 }
-
-// contextError is what a stream's context says after an end for this reason.
-func contextError(err error) error {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return context.DeadlineExceeded
-	}
-	return context.Canceled
-}

@@ -42,9 +42,9 @@ type inflow struct {
 
 	// How fast the application takes what arrives is measured over epochs of at
 	// least half a window. What it waits for counts as taken as it arrives.
-	reached    int64 // all credit that was consumed, or arrived for who waits
-	epochBase  int64 // reached when the epoch began
-	epochStart time.Time
+	reached    int64         // all credit that was consumed, or arrived for who waits
+	epochBase  int64         // reached when the epoch began
+	epochStart time.Duration // 0: there was none
 }
 
 // window is what the sender may have outstanding, but for a large message.
@@ -159,9 +159,9 @@ type flowOwner interface {
 	// a stream without credit; zero means without end.
 	patience() time.Duration
 
-	// now returns the time, and the time that a round trip takes; zero if that
-	// is not known.
-	now() (now time.Time, roundTrip time.Duration)
+	// now returns the time since some moment, and that which a round trip takes; zero
+	// if that is not known.
+	now() (now, roundTrip time.Duration)
 }
 
 const (
@@ -190,7 +190,7 @@ func (f *inflow) tune(reached int64) {
 		return
 	}
 	now, roundTrip := f.owner.now()
-	first, took := f.epochStart.IsZero(), now.Sub(f.epochStart)
+	first, took := f.epochStart == 0, now-f.epochStart
 	f.epochStart, f.epochBase = now, f.reached
 	if first {
 		return

@@ -3,6 +3,7 @@ package drpcstream
 import (
 	"context"
 	"sync"
+	"time"
 
 	"storj.io/drpc"
 )
@@ -42,7 +43,7 @@ func (s *Stream) Release() {
 	if s.holders.Add(-1) > 0 || !s.fin.IsSet() || !s.ctx.Load().detach() {
 		return
 	}
-	unused, storage, arrived, timer := s.cfg.unused(), s.recv.small, s.recv.arrived, s.timer
+	unused, storage, arrived, timer := s.cfg.unused(), s.recv.spare, s.recv.arrived, s.timer
 	*s = Stream{} // now, not later: the race detector finds who still uses it
 	s.asm.Use(storage)
 	s.recv.arrived, s.timer = arrived, timer
@@ -54,7 +55,7 @@ func (s *Stream) Release() {
 // It is done when the stream is over: at once when the stream is canceled, when
 // its connection is lost or, on the server, when the client ends the call or
 // the handler returns; and otherwise when all that had arrived was received.
-func (s *Stream) Context() context.Context { return s.context() }
+func (s *Stream) Context() context.Context { return onUse{s} }
 
 func (s *Stream) context() *streamCtx {
 	if c := s.ctx.Load(); c != nil {
@@ -62,24 +63,34 @@ func (s *Stream) context() *streamCtx {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := s.ctx.Load()
-	if c == nil {
-		c = &streamCtx{Context: s.parent, tr: s.cfg.Transport, deadline: s.callDeadline, stream: s}
-		if s.ctxErr != nil {
-			c.sig.Set(s.ctxErr)
-		}
-		s.ctx.Store(c)
+	if c := s.ctx.Load(); c != nil {
+		return c
 	}
+	return s.makeContextLocked(time.Time{})
+}
+
+// makeContextLocked makes the context, with the deadline of the call if there is one.
+func (s *Stream) makeContextLocked(deadline time.Time) *streamCtx {
+	c := &streamCtx{Context: s.parent, tr: s.cfg.Transport, deadline: deadline, stream: s}
+	if s.ctxEnded {
+		c.close(s.ctxEnd)
+	}
+	s.ctx.Store(c)
 	return c
 }
 
-// endContextLocked ends the context, whether somebody has asked for it or not. Only the
-// first call has an effect.
-func (s *Stream) endContextLocked(err error) {
+// endContextLocked ends the context as ctxEnd says, whether somebody has asked for it or
+// not. Only the first call has an effect.
+func (s *Stream) endContextLocked() {
+	if s.ctxEnded {
+		return
+	}
+	s.ctxEnded = true
+	if s.ctxEnd == ctxLives {
+		s.ctxEnd = ctxCanceled
+	}
 	if c := s.ctx.Load(); c != nil {
-		c.end(err)
-	} else if s.ctxErr == nil {
-		s.ctxErr = err
+		c.close(s.ctxEnd)
 	}
 }
 

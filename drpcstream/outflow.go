@@ -6,13 +6,12 @@ import "braid/drpcwire"
 // has given, and what was spent of it. It holds no lock and does no I/O; the
 // stream's mu guards it.
 type outflow struct {
-	on     bool  // credit is in force
-	credit int64 // left; below zero if more was sent before credit was in force
-	spent  int64 // from the beginning, whether in force or not
-	least  int64 // data that is worth a frame of its own
-
-	frames  int64 // of kind Message
-	updates int64 // grants that have come
+	credit  int64  // left; below zero if more was sent before credit was in force
+	spent   int64  // from the beginning, whether in force or not
+	frames  int64  // of kind Message
+	updates uint32 // grants that have come
+	least   uint16 // data that is worth a frame of its own
+	on      bool   // credit is in force
 }
 
 // maxLeast bounds least, in bytes.
@@ -22,7 +21,7 @@ const maxLeast = 4 << 10
 func (f *outflow) start(window int64) {
 	f.on = true
 	f.credit = window - f.spent
-	f.least = min(window/8, maxLeast)
+	f.least = uint16(min(window/8, maxLeast))
 }
 
 // piece returns how much of the rest of a message the next frame may carry, at
@@ -36,7 +35,7 @@ func (f *outflow) piece(rest, most int) (n int, ok bool) {
 	switch {
 	case !f.on || int64(n) <= fits:
 		return n, true
-	case fits >= f.least:
+	case fits >= int64(f.least):
 		return int(fits), true
 	}
 	return 0, false
@@ -58,7 +57,7 @@ const updatesPerFrame = 10
 // whether the peer grants more often than is any use.
 func (f *outflow) grant(n uint64) (overflow, useless bool) {
 	f.updates++
-	useless = f.updates > updatesPerFrame*(f.frames+1)
+	useless = int64(f.updates) > updatesPerFrame*(f.frames+1)
 	if n == 0 || n > drpcwire.MaxCredit || f.credit+int64(n) > drpcwire.MaxCredit {
 		return true, useless
 	}

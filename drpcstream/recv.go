@@ -1,7 +1,6 @@
 package drpcstream
 
 import (
-	"context"
 	"errors"
 	"io"
 	"time"
@@ -105,7 +104,7 @@ func (s *Stream) interrupt() <-chan struct{} {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.watched {
+	if s.stopWatch != nil {
 		return nil
 	}
 	return parent
@@ -385,9 +384,9 @@ func (s *Stream) endByPeer(send, recv error, cancel bool) {
 	o := outcome{send: send, recv: recv}
 	switch {
 	case cancel:
-		o.ctx = contextError(recv)
+		o.ctx = endBy(recv)
 	case s.cfg.Server:
-		o.ctx = context.Canceled
+		o.ctx = ctxCanceled
 	}
 	s.mu.Lock()
 	ended := s.endLocked(o)

@@ -12,7 +12,7 @@ import (
 
 const (
 	// ringMinSlots is what the first message takes, a power of two.
-	ringMinSlots = 2
+	ringMinSlots = 1
 
 	// Without flow control, ringMaxSlots is the most messages that wait on one
 	// stream, and ringMaxBytes the most data. A message larger than this is
@@ -37,15 +37,12 @@ var errInterrupted = errors.New("interrupted")
 // lies; a slot with several messages stays lent until the last of them is
 // released. Storage circulates: push returns what was released before.
 type ring struct {
-	keep int // Options.MaximumBufferSize
-
 	received atomic.Int64 // credit that the sender has used; added to by the producer only
 	limit    atomic.Int64 // credit that it was given; 0: credit is not in force
 
-	// Owned by the consumer: what is left of the batch that is lent to it.
-	rest []byte
-	used int64 // credit of what it has received of the batch
+	rest []byte // what is left of the batch that is lent to the consumer, which owns it
 
+	keep      int32       // Options.MaximumBufferSize
 	abandoned atomic.Bool // a batch is lent of which the rest is to be dropped; set with mu held
 
 	mu    sync.Mutex
@@ -53,28 +50,33 @@ type ring struct {
 	head  uint32 // next to receive; slot number modulo len(slots)
 	tail  uint32 // next to fill
 	bytes int    // data in slots[head:tail], headers of batches included
-	held  bool   // slots[head] is lent to the consumer
 	err   error  // what follows the queue; nil while more may come
 	flow  inflow
 
 	dropped int64 // of what flow has consumed, what was thrown away
-	settled bool  // the books of the stream are closed
 
-	spare      [][]byte // released storage, the last one first to be used
-	spareBytes int      // sum of its capacities
+	// Released storage: spare is the first to be used. After close that is storage of up
+	// to keptStorage bytes for the next call; see Release.
+	spare  []byte
+	spares *spares // besides spare; nil if there were none
 
-	small []byte // storage of up to keptStorage bytes for the next call; see Release
-
-	// What slots and spare begin with: a short call needs no more.
-	firstSlots [ringMinSlots]slot
-	firstSpare [1][]byte
+	firstSlots [ringMinSlots]slot // what slots begin with: a short call needs no more
 
 	// Each side parks on a channel of capacity one, made when first needed. The
 	// flag says that a token is owed; it is cleared by who sends the token.
-	reading bool
-	filling bool
 	arrived chan struct{} // for the consumer
 	room    chan struct{} // for the producer
+	reading bool
+	filling bool
+
+	held    bool // slots[head] is lent to the consumer
+	settled bool // the books of the stream are closed
+}
+
+// spares is storage that was released, the last one first to be used.
+type spares struct {
+	list  [][]byte
+	bytes int // sum of its capacities
 }
 
 // slot is what the queue has in one place: a message or, if batch is not zero, several
@@ -227,13 +229,35 @@ func (r *ring) addMessageLocked(msg []byte) (storage []byte) {
 
 // takeSpareLocked returns storage that was released, or nil.
 func (r *ring) takeSpareLocked() (storage []byte) {
-	if n := len(r.spare) - 1; n >= 0 {
-		storage = r.spare[n]
-		r.spare[n] = nil
-		r.spare = r.spare[:n]
-		r.spareBytes -= cap(storage)
+	storage, r.spare = r.spare, nil
+	if more := r.spares; more != nil {
+		if n := len(more.list) - 1; n >= 0 {
+			r.spare, more.list[n] = more.list[n], nil
+			more.list = more.list[:n]
+			more.bytes -= cap(r.spare)
+		}
 	}
 	return storage
+}
+
+// addSpareLocked keeps storage, unless that would be too much.
+func (r *ring) addSpareLocked(storage []byte) (ok bool) {
+	kept := cap(r.spare)
+	if r.spares != nil {
+		kept += r.spares.bytes
+	}
+	if kept+cap(storage) > ringMaxSpare {
+		return false
+	}
+	if r.spare != nil {
+		if r.spares == nil {
+			r.spares = new(spares)
+		}
+		r.spares.list = append(r.spares.list, r.spare)
+		r.spares.bytes += cap(r.spare)
+	}
+	r.spare = storage
+	return true
 }
 
 // addLocked puts a slot at the end of the queue.
@@ -483,7 +507,6 @@ func (r *ring) lendLocked() (msg []byte) {
 	first := r.slotLocked(r.head)
 	if msg = first.data; first.batch > 0 {
 		msg, r.rest = drpcwire.NextMessage(msg)
-		r.used = frameCost(len(msg))
 	}
 	return msg
 }
@@ -525,18 +548,10 @@ func (r *ring) freeFirstLocked() {
 func (r *ring) recycleLocked(storage []byte) {
 	n := cap(storage)
 	switch {
-	case n == 0 || r.keep > 0 && n > r.keep:
-	case r.err == nil && r.spareBytes+n <= ringMaxSpare:
-		if r.spare == nil {
-			r.spare = r.firstSpare[:0]
-		}
-		r.spare = append(r.spare, storage)
-		if len(r.spare) > len(r.firstSpare) {
-			clear(r.firstSpare[:])
-		}
-		r.spareBytes += n
-	case n <= keptStorage:
-		r.small = storage
+	case n == 0 || r.keep > 0 && n > int(r.keep):
+	case r.err == nil && r.addSpareLocked(storage):
+	case r.err != nil && n <= keptStorage:
+		r.spare = storage
 	default:
 		drpcwire.Release(storage)
 	}
@@ -577,10 +592,10 @@ func (r *ring) closeLocked(err error) {
 		r.err = err
 		r.flow.close(r.received.Load())
 		r.dropPartLocked()
-		if len(r.spare) > 0 && cap(r.spare[0]) <= keptStorage {
-			r.small = r.spare[0]
+		if cap(r.spare) > keptStorage {
+			r.spare = nil
 		}
-		r.spare, r.spareBytes, r.firstSpare[0] = nil, 0, nil // for messages that will not come
+		r.spares = nil // for messages that will not come
 	}
 	r.wakeReaderLocked()
 	if r.filling {

@@ -112,24 +112,24 @@ func TestRingKeepsLittleStorage(t *testing.T) {
 		push(r, make([]byte, 60<<10))
 		take(t, r)
 	}
-	kept := 0
-	for _, storage := range r.spare {
+	kept := cap(r.spare)
+	for _, storage := range r.spares.list {
 		kept += cap(storage)
 	}
 	for _, slot := range r.slots {
 		kept += cap(slot.data)
 	}
-	if kept > ringMaxSpare || kept != r.spareBytes {
-		t.Errorf("%d bytes are kept, %d accounted for, want at most %d", kept, r.spareBytes, ringMaxSpare)
+	if accounted := cap(r.spare) + r.spares.bytes; kept > ringMaxSpare || kept != accounted {
+		t.Errorf("%d bytes are kept, %d accounted for, want at most %d", kept, accounted, ringMaxSpare)
 	}
 	r.keep = 10
-	r.spare, r.spareBytes = nil, 0
+	r.spare, r.spares = nil, nil
 	push(r, make([]byte, 11))
 	take(t, r)
 	push(r, make([]byte, 10))
 	take(t, r)
-	if len(r.spare) != 1 || cap(r.spare[0]) != 10 {
-		t.Errorf("kept %d buffers, of %d bytes in all", len(r.spare), r.spareBytes)
+	if r.spares != nil || cap(r.spare) != 10 {
+		t.Errorf("kept %d bytes, and %v", cap(r.spare), r.spares)
 	}
 }
 

@@ -1,7 +1,6 @@
 package drpcstream
 
 import (
-	"context"
 	"errors"
 	"sync"
 
@@ -105,7 +104,7 @@ func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
 // replyAtOnce queues the message and the end of the stream, and ends it. It reports
 // false, and does nothing, if that is not possible; write is held.
 func (s *Stream) replyAtOnce(data []byte) bool {
-	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: context.Canceled}
+	o := outcome{send: errReturned, recv: errReturned, discard: true, ctx: ctxCanceled}
 	s.mu.Lock()
 	if !s.replies || !s.recvClosed || !s.leavesWholeLocked(data) {
 		s.mu.Unlock()
@@ -131,7 +130,7 @@ func (s *Stream) replyAtOnce(data []byte) bool {
 
 // leavesWholeLocked reports whether a message may be sent in one frame now.
 func (s *Stream) leavesWholeLocked(data []byte) bool {
-	if s.sendErr != nil || s.manual.Load() || len(s.hold) > 0 {
+	if s.sendErr != nil || s.manual.Load() || s.holding.Load() {
 		return false
 	}
 	if limit := s.cfg.Owner.PeerLimit(); limit > 0 && len(data) > limit {
@@ -333,17 +332,20 @@ func (s *Stream) queueLocked(out *outgoing) (need int, err error) {
 		fr.ID = s.nextIDLocked()
 	}
 	size := drpcwire.Size(*fr)
-	if !s.manual.Load() && len(s.hold) == 0 {
+	if !s.manual.Load() && !s.holding.Load() {
 		if err := s.cfg.Writer.TryWrite(&s.lane, *fr); err != nil {
 			return size, err
 		}
 	} else {
-		if len(s.hold) > 0 && len(s.hold)+size > s.cfg.HoldSize {
+		if held := len(s.heldLocked()); held > 0 && held+size > s.cfg.HoldSize {
 			if need, err := s.flushLocked(); err != nil {
 				return need, err
 			}
 		}
-		s.hold = drpcwire.AppendFrame(s.hold, *fr)
+		if s.gathered == nil {
+			s.gathered = new([]byte)
+		}
+		*s.gathered = drpcwire.AppendFrame(*s.gathered, *fr)
 		s.holding.Store(true)
 	}
 	if fr.Kind == drpcwire.KindMessage {
@@ -372,21 +374,32 @@ func (s *Stream) chooseLocked(out *outgoing) bool {
 
 // flushLocked gives what is gathered to the writer, to leave in one write.
 func (s *Stream) flushLocked() (need int, err error) {
-	if len(s.hold) == 0 {
+	held := s.heldLocked()
+	if len(held) == 0 {
 		return 0, nil
 	}
-	if err := s.cfg.Writer.TryWriteEncoded(&s.lane, s.hold); err != nil {
-		return len(s.hold), err
+	if err := s.cfg.Writer.TryWriteEncoded(&s.lane, held); err != nil {
+		return len(held), err
 	}
-	s.dropHoldLocked()
+	s.dropHeldLocked()
 	return 0, nil
 }
 
-func (s *Stream) dropHoldLocked() {
-	if s.cfg.Options.keep(cap(s.hold)) {
-		s.hold = s.hold[:0]
-	} else {
-		s.hold = nil
+// heldLocked returns what is gathered.
+func (s *Stream) heldLocked() []byte {
+	if s.gathered == nil {
+		return nil
+	}
+	return *s.gathered
+}
+
+func (s *Stream) dropHeldLocked() {
+	if s.gathered != nil {
+		if s.cfg.Options.keep(cap(*s.gathered)) {
+			*s.gathered = (*s.gathered)[:0]
+		} else {
+			s.gathered = nil
+		}
 	}
 	s.holding.Store(false)
 }

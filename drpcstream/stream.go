@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -27,60 +28,59 @@ import (
 // who wait.
 type Stream struct {
 	// Set once, before the stream is shared.
-	parent       context.Context // of the stream's own
-	callDeadline time.Time       // on a server, what the client has set; zero if nothing
+	parent context.Context // of the stream's own
+	id     uint64
+	cfg    *Config
+	stats  *drpcstats.Stats // counts message bytes; may be nil
 
-	id    uint64
-	cfg   *Config
-	stats *drpcstats.Stats // counts message bytes; may be nil
-
-	replies bool // a Reply may end it; see EndWithReply
-
-	state   atomic.Uint32             // a State; see setState
-	holders atomic.Int32              // see Release
-	ctx     atomic.Pointer[streamCtx] // made with mu held, when it is first asked for
+	ctx atomic.Pointer[streamCtx] // made with mu held, when it is first asked for
 
 	write sync.Mutex // held while one sender sends, but for what leaves at once
 	read  sync.Mutex // held while one receiver receives
 	recv  ring       // messages that have arrived
 
 	// Guarded by taking, which the connection's reader holds while it takes a frame;
-	// nobody waits for it.
-	taking   sync.Mutex
-	asm      drpcwire.Assembler
-	peerDone bool // the peer's CloseSend has come
+	// nobody waits for it. So is peerDone.
+	taking sync.Mutex
+	asm    drpcwire.Assembler
 
 	// mu guards the steps of the stream's life and the order of its frames: a
 	// message id is taken and its frame queued within one hold of mu. Nothing
 	// blocks under it. It is taken before the ring's and the writer's locks.
-	mu         sync.Mutex
-	lastMsg    uint64            // last message id used for sending
-	sendErr    error             // why nothing more may be sent; nil while it may
-	sendDone   drpcsignal.Signal // set with sendErr, for senders that are parked
-	out        outflow           // credit for sending
-	wantCredit bool              // the sender is parked for credit; cleared by who sends the token
-	credited   chan struct{}     // the token; made by the sender, which alone receives from it
-	recvClosed bool              // the peer sends no more messages
-	sending    bool              // a message is being sent that may take more than one frame
-	hold       []byte            // frames gathered under ManualFlush
-	endCtx     error             // what the context ends with; nil: context.Canceled
-	ctxErr     error             // what it has ended with before it was asked for
-	watched    bool              // the end of the parent context ends the stream
-	stopWatch  func() bool       // ends the watch over the parent context
-	timer      *time.Timer       // server: ends the stream when the client's deadline has passed
-	timed      bool              // it may be running
+	mu        sync.Mutex
+	lastMsg   uint64        // last message id used for sending
+	sendErr   error         // why nothing more may be sent; nil while it may
+	out       outflow       // credit for sending
+	credited  chan struct{} // the token for wantCredit; made by the sender, which alone receives from it
+	gathered  *[]byte       // frames that are held back under ManualFlush; nil if there never were any
+	stopWatch func() bool   // ends the watch over the parent context; nil if there is none
+	timer     *time.Timer   // server: ends the stream when the client's deadline has passed
+
+	// Flags, side by side as each would take a word elsewhere. All but the first two are
+	// guarded by mu.
+	replies    bool   // a Reply may end it, see EndWithReply; set before the stream is shared
+	peerDone   bool   // the peer's CloseSend has come; guarded by taking
+	wantCredit bool   // the sender is parked for credit; cleared by who sends the token
+	recvClosed bool   // the peer sends no more messages
+	sending    bool   // a message is being sent that may take more than one frame
+	timed      bool   // the timer may be running
+	ctxEnded   bool   // the context has ended, whether it was asked for or not
+	ctxEnd     ctxEnd // how it has or will; ctxLives: it is canceled
+
+	state     atomic.Uint32 // a State; see setState
+	holders   atomic.Int32  // see Release
+	returned  atomic.Uint32 // handlerRuns and so on; see CountReturn
+	manual    atomic.Bool   // ManualFlush is on
+	holding   atomic.Bool   // gathered is not empty
+	flushSoon atomic.Bool   // a receive wants it to be sent by who holds write
 
 	sendTimeout atomic.Int64 // time.Durations; see SetSendTimeout
 	recvTimeout atomic.Int64
 
-	returned  atomic.Uint32 // handlerRuns and so on; see CountReturn
-	manual    atomic.Bool   // ManualFlush is on
-	holding   atomic.Bool   // hold is not empty
-	flushSoon atomic.Bool   // a receive wants it to be sent by who holds write
-
-	term drpcsignal.Signal // set when the stream has ended
-	left drpcsignal.Signal // set when its connection knows that, after term; see awaitEnd
-	fin  drpcsignal.Signal // set when the stream is Closed, after left
+	sendDone drpcsignal.Event // with sendErr, for senders that are parked
+	term     drpcsignal.Event // the stream has ended
+	left     drpcsignal.Event // its connection knows that, after term; see awaitEnd
+	fin      drpcsignal.Event // the stream is Closed, after left
 
 	lane drpcwire.Lane // the stream's account with the writer
 }
@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg *Config, stats *drpcstats.Stats) *Stream {
 	s.parent, s.cfg, s.stats = ctx, cfg, stats
 	s.manual.Store(cfg.Options.ManualFlush)
 	s.holders.Store(1)
-	s.recv.keep = cfg.Options.MaximumBufferSize
+	s.recv.keep = int32(min(cfg.Options.MaximumBufferSize, math.MaxInt32))
 	s.recv.flow.budget, s.recv.flow.owner = cfg.Budget, s
 	return s
 }
@@ -183,12 +183,12 @@ func (s *Stream) Accept(id uint64, asm drpcwire.Assembler, deadline time.Time) {
 		asm.Use(storage)
 	}
 	s.id, s.asm = id, asm
-	s.callDeadline = deadline
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.setState(Open)
 	s.startFlowLocked(s.cfg.Owner.Windows())
 	if !deadline.IsZero() {
+		s.makeContextLocked(deadline)
 		s.Retain()
 		s.timed = true
 		if left := time.Until(deadline); s.timer != nil {
@@ -217,12 +217,14 @@ func (s *Stream) Watch() {
 	if s.State() == Closed {
 		return // nobody would end the watch
 	}
-	s.watched = true
 	s.Retain()
-	s.stopWatch = context.AfterFunc(parent, func() {
-		s.Cancel(parent.Err())
-		s.Release()
-	})
+	s.stopWatch = context.AfterFunc(parent, s.parentEnded)
+}
+
+// parentEnded is called when the watched context has ended.
+func (s *Stream) parentEnded() {
+	s.Cancel(s.parent.Err())
+	s.Release()
 }
 
 // String returns a readable form of the stream: its id and state.

@@ -170,7 +170,7 @@ func (s *Stream) flushPastBoundsLocked() {
 		return // an error means that the writer has stopped
 	}
 	var frames []drpcwire.Frame
-	for rest := s.hold; len(rest) > 0; {
+	for rest := s.heldLocked(); len(rest) > 0; {
 		var fr drpcwire.Frame
 		var ok bool
 		if rest, fr, ok, _ = drpcwire.ParseFrame(rest); !ok {
@@ -179,7 +179,7 @@ func (s *Stream) flushPastBoundsLocked() {
 		frames = append(frames, fr)
 	}
 	_ = s.cfg.Writer.WriteEnd(&s.lane, frames...) // as above
-	s.dropHoldLocked()
+	s.dropHeldLocked()
 }
 
 // StartReceiving is the other half of StartSending.
@@ -242,5 +242,11 @@ func (s *Stream) patience() time.Duration {
 	return patience
 }
 
+// someMoment is what times are since that are kept for every stream: a time.Time takes
+// three words.
+var someMoment = time.Now()
+
 // now implements flowOwner.
-func (s *Stream) now() (time.Time, time.Duration) { return time.Now(), s.cfg.Owner.RoundTrip() }
+func (s *Stream) now() (now, roundTrip time.Duration) {
+	return time.Since(someMoment), s.cfg.Owner.RoundTrip()
+}

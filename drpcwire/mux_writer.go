@@ -300,7 +300,7 @@ func (m *MuxWriter) accountLocked(l *Lane, n int, wake bool) {
 			l.epoch, l.pending, l.writes = m.epoch, 0, 0
 		}
 		l.pending += n
-		l.writes++
+		l.writes = min(l.writes+1, 2)
 		l.end = m.endLocked()
 		bulk = l.bulk
 	}

@@ -4,8 +4,7 @@ package drpcwire
 // along yet. Guarded by the writer's mu.
 type laneCredit struct {
 	stream     uint64 // the stream it is for
-	bytes      uint64
-	queued     bool // in the writer's answers
+	bytes      uint64 // 0: it is not in the writer's answers
 	next, prev *Lane
 }
 
@@ -29,7 +28,6 @@ type echo struct {
 func (a *answers) empty() bool { return a.first == nil && !a.ping.due && !a.pong.due }
 
 func (a *answers) push(l *Lane) {
-	l.credit.queued = true
 	l.credit.prev, l.credit.next = a.last, nil
 	if a.last != nil {
 		a.last.credit.next = l
@@ -104,7 +102,7 @@ func (m *MuxWriter) Grant(l *Lane, stream uint64, n uint64) {
 	if m.err != nil || n == 0 {
 		return
 	}
-	if !l.credit.queued {
+	if l.credit.bytes == 0 {
 		m.answers.push(l)
 	}
 	l.credit.stream = stream
@@ -118,7 +116,7 @@ func (m *MuxWriter) Grant(l *Lane, stream uint64, n uint64) {
 func (m *MuxWriter) Ungrant(l *Lane) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if l.credit.queued {
+	if l.credit.bytes > 0 {
 		m.answers.remove(l)
 		m.tellFlushLocked()
 	}

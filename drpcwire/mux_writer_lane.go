@@ -5,20 +5,26 @@ package drpcwire
 // MuxWriter, and at most one goroutine may be parked on it.
 type Lane struct {
 	// Guarded by the writer's mu.
-	epoch      uint64 // pending counts only while it equals the writer's
-	pending    int
-	writes     int    // pending in buf, that of TryOpen counted once; counts like pending
-	bulk       bool   // there was more than one of them when the drain took buf last
-	end        uint64 // where its last bytes in buf end, see MuxWriter.endLocked
-	urgent     urgentShare
-	credit     laneCredit
-	want       int           // bytes asked for in Wait
-	granted    bool          // want bytes are reserved
-	queued     bool          // in the writer's queue
-	starved    bool          // queued for lack of total room
-	few        bool          // and for few bytes, when it was queued
+	epoch   uint64 // pending counts only while it equals the writer's
+	pending int
+	end     uint64 // where its last bytes in buf end, see MuxWriter.endLocked
+	urgent  urgentShare
+	credit  laneCredit
+	parking *parking // made for the first Wait
+
+	writes  uint8 // pending in buf, that of TryOpen counted once; counts like pending; 2 are many
+	bulk    bool  // there was more than one of them when the drain took buf last
+	granted bool  // the bytes asked for in Wait are reserved
+	queued  bool  // in the writer's queue
+	starved bool  // queued for lack of total room
+	few     bool  // and for few bytes, when it was queued
+}
+
+// parking is what a lane has in Wait.
+type parking struct {
+	want       int           // bytes asked for
 	wake       chan struct{} // capacity 1
-	next, prev *Lane
+	next, prev *Lane         // in the writer's queue
 }
 
 // admitLocked says whether n more bytes of the lane fit, and uses up the
@@ -28,9 +34,9 @@ func (m *MuxWriter) admitLocked(l *Lane, n int) error {
 		return m.err
 	}
 	if l.granted {
-		m.reserved -= l.want
+		m.reserved -= l.parking.want
 		l.granted = false
-		if n <= l.want {
+		if n <= l.parking.want {
 			return nil
 		}
 		m.grantLocked() // it asked for less than it needs, and queues up again
@@ -90,7 +96,10 @@ func (m *MuxWriter) Wait(l *Lane, n int, stop <-chan struct{}) error {
 		m.mu.Unlock()
 		return m.err
 	}
-	l.want = n
+	if l.parking == nil {
+		l.parking = &parking{wake: make(chan struct{}, 1)}
+	}
+	l.parking.want = n
 	if m.roomLocked(l, n) {
 		m.mu.Unlock()
 		return nil
@@ -98,18 +107,15 @@ func (m *MuxWriter) Wait(l *Lane, n int, stop <-chan struct{}) error {
 	if m.laneFitsLocked(l, n) {
 		m.starveLocked(l)
 	}
-	if l.wake == nil {
-		l.wake = make(chan struct{}, 1)
-	}
 	select {
-	case <-l.wake: // of a reservation that was used up before its wake-up was noticed
+	case <-l.parking.wake: // of a reservation that was used up before its wake-up was noticed
 	default:
 	}
 	m.queue.push(l)
 	m.mu.Unlock()
 
 	select {
-	case <-l.wake:
+	case <-l.parking.wake:
 		return nil
 	case <-stop:
 		m.Forgo(l)
@@ -130,9 +136,9 @@ func (m *MuxWriter) Forgo(l *Lane) {
 		m.dequeueLocked(l)
 	case l.granted:
 		l.granted = false
-		m.reserved -= l.want
+		m.reserved -= l.parking.want
 		select {
-		case <-l.wake: // granted while the caller turned away
+		case <-l.parking.wake: // granted while the caller turned away
 		default:
 		}
 	default:
@@ -147,18 +153,18 @@ func (m *MuxWriter) Forgo(l *Lane) {
 func (m *MuxWriter) grantLocked() {
 	full := false
 	for l := m.queue.front(); l != nil; {
-		next, few := m.queue.after(l), m.fewLocked(l, l.want)
+		next, few := m.queue.after(l), m.fewLocked(l, l.parking.want)
 		switch {
-		case !m.laneFitsLocked(l, l.want), full && !few:
-		case !m.totalFitsLocked(l.want, few):
+		case !m.laneFitsLocked(l, l.parking.want), full && !few:
+		case !m.totalFitsLocked(l.parking.want, few):
 			if full = true; few {
 				return
 			}
 		default:
 			m.dequeueLocked(l)
 			l.granted = true
-			m.reserved += l.want
-			l.wake <- struct{}{}
+			m.reserved += l.parking.want
+			l.parking.wake <- struct{}{}
 		}
 		l = next
 	}
@@ -180,7 +186,7 @@ func (m *MuxWriter) dequeueLocked(l *Lane) {
 func (m *MuxWriter) starveLocked(l *Lane) {
 	l.starved = true
 	m.starved++
-	if l.few = m.fewLocked(l, l.want); l.few {
+	if l.few = m.fewLocked(l, l.parking.want); l.few {
 		m.starvedFew++
 	}
 }
@@ -189,7 +195,7 @@ func (m *MuxWriter) starveLocked(l *Lane) {
 // after a take, all that have nothing pending of their own any more.
 func (m *MuxWriter) markStarvedLocked() {
 	for l := m.queue.front(); l != nil; l = m.queue.after(l) {
-		if !l.starved && m.laneFitsLocked(l, l.want) {
+		if !l.starved && m.laneFitsLocked(l, l.parking.want) {
 			m.starveLocked(l)
 		}
 	}
@@ -199,13 +205,13 @@ func (m *MuxWriter) markStarvedLocked() {
 type laneQueue struct{ head, tail *Lane }
 
 func (q *laneQueue) front() *Lane        { return q.head }
-func (q *laneQueue) after(l *Lane) *Lane { return l.next }
+func (q *laneQueue) after(l *Lane) *Lane { return l.parking.next }
 
 func (q *laneQueue) push(l *Lane) {
 	l.queued = true
-	l.prev, l.next = q.tail, nil
+	l.parking.prev, l.parking.next = q.tail, nil
 	if q.tail != nil {
-		q.tail.next = l
+		q.tail.parking.next = l
 	} else {
 		q.head = l
 	}
@@ -213,15 +219,15 @@ func (q *laneQueue) push(l *Lane) {
 }
 
 func (q *laneQueue) remove(l *Lane) {
-	if l.prev != nil {
-		l.prev.next = l.next
+	if l.parking.prev != nil {
+		l.parking.prev.parking.next = l.parking.next
 	} else {
-		q.head = l.next
+		q.head = l.parking.next
 	}
-	if l.next != nil {
-		l.next.prev = l.prev
+	if l.parking.next != nil {
+		l.parking.next.parking.prev = l.parking.prev
 	} else {
-		q.tail = l.prev
+		q.tail = l.parking.prev
 	}
-	l.next, l.prev, l.queued = nil, nil, false
+	l.parking.next, l.parking.prev, l.queued = nil, nil, false
 }

@@ -346,7 +346,7 @@ func (r *Reader) ReadPacketUsing(buf []byte) (pkt Packet, err error) {
 		}
 		if fr.ID.Stream != r.id.Stream {
 			// Message ids start over with the stream; the storage is kept.
-			asm = Assembler{pkt: Packet{Data: asm.pkt.Data[:0]}, foreign: asm.foreign}
+			asm = Assembler{data: asm.data[:0], foreign: asm.foreign}
 		}
 		r.id = fr.ID
 		pkt, done, err := asm.Append(fr, r.left, limit)
