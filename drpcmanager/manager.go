@@ -366,10 +366,10 @@ func (m *Manager) StreamEnded(s *drpcstream.Stream) {
 // streamEndedLocked takes a stream out of the table if it is there, and reports
 // whether it was in line for its handler.
 func (m *Manager) streamEndedLocked(s *drpcstream.Stream) (removed, waited bool) {
-	if m.streams[s.ID()] != s {
+	live := len(m.streams)
+	if delete(m.streams, s.ID()); len(m.streams) == live {
 		return false, false // it was never opened, or its connection has ended
 	}
-	delete(m.streams, s.ID())
 	m.live.Store(int32(len(m.streams)))
 	m.late.streamEnded(s, m.unsaidWindow())
 	if m.server {
