@@ -102,6 +102,68 @@ func TestIdleStreamsTakeLittle(t *testing.T) {
 	}
 }
 
+// deepHandler answers messages, and needs some 5 KiB of stack for each.
+type deepHandler struct{}
+
+func (deepHandler) HandleRPC(stream drpc.Stream, _ string) error {
+	for {
+		var msg drpctest.Msg
+		if err := stream.MsgRecv(&msg, drpctest.Enc{}); err != nil {
+			return err
+		}
+		msg.Data = append(msg.Data, deep(9))
+		if err := stream.MsgSend(&msg, drpctest.Enc{}); err != nil {
+			return err
+		}
+	}
+}
+
+//go:noinline
+func deep(n int) byte {
+	var frame [512]byte
+	if frame[n] = byte(n); n > 0 {
+		frame[n-1] = deep(n - 1)
+	}
+	return frame[n]
+}
+
+// The collector halves a stack of 8 KiB while less than 1,248 bytes of it are in use
+// (runtime.shrinkstack). What lies below a handler that waits has to leave it some of
+// these.
+func TestAHandlerThatWaitsGivesBackItsStack(t *testing.T) {
+	if drpctest.Race {
+		t.Skip("frames are larger with the race detector")
+	}
+	const streams, most = 500, 6 << 10
+	server := drpcserver.New(deepHandler{})
+	conn := drpcconn.New(drpctest.Dial(t, drpctest.Serve(t, server)))
+	defer func() { _ = conn.Close() }()
+	inUse := func() int64 {
+		runtime.GC() // which shrinks stacks
+		runtime.GC() // and may find some in use that were not yet
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.StackInuse)
+	}
+	before := inUse()
+	for range streams {
+		stream, err := conn.NewStream(t.Context(), "rpc", drpctest.Enc{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out drpctest.Msg
+		if err := stream.MsgSend(drpctest.Text("x"), drpctest.Enc{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.MsgRecv(&out, drpctest.Enc{}); err != nil || len(out.Data) != 2 {
+			t.Fatalf("%q, %v", out.Data, err)
+		}
+	}
+	if !drpctest.Eventually(func() bool { return inUse()-before < streams*most }) {
+		t.Errorf("%d handlers that wait have stacks of %d bytes", streams, (inUse()-before)/streams)
+	}
+}
+
 // callRate returns how many calls a second 64 callers make.
 func callRate(t *testing.T, conn *drpcconn.Conn) float64 {
 	const callers, calls = 64, 500

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"braid/internal/drpctest"
 )
 
 // patience is how long a process may take before a test gives up on it. It is
@@ -39,7 +41,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	binary = filepath.Join(dir, "braid.exe")
 	args := []string{"build", "-o", binary}
-	if raceEnabled {
+	if drpctest.Race {
 		args = append(args, "-race")
 	}
 	if out, err := exec.Command("go", append(args, ".")...).CombinedOutput(); err != nil {

@@ -1,0 +1,6 @@
+//go:build !race
+
+package drpctest
+
+// Race says that the race detector is on.
+const Race = false
