@@ -63,7 +63,11 @@ func TestAWindowGrowsOverARealLink(t *testing.T) {
 		}
 	}
 	t.Logf("the best of six seconds: %.1f MB/s of %d", best/1e6, rate/1_000_000)
-	if best < rate/3 {
+	least := rate / 3.0
+	if drpctest.Race { // with one processor, and others beside it, that is what it can do
+		least = rate / 8.0
+	}
+	if best < least {
 		t.Errorf("%.1f MB/s", best/1e6)
 	}
 	_ = stream.Close()
