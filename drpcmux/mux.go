@@ -111,9 +111,7 @@ func requestType(expr any) (reflect.Type, error) {
 	return in.Elem(), nil
 }
 
-// Registered reports whether there is an rpc of exactly this name. braid's
-// server asks before it runs a handler or counts a call, so that neither sees a
-// name of the client's invention.
+// Registered reports whether there is an rpc of exactly this name.
 func (m *Mux) Registered(rpc string) bool {
 	_, ok := m.rpcs[rpc]
 	return ok
@@ -122,6 +120,9 @@ func (m *Mux) Registered(rpc string) bool {
 // Lookup returns what HandleRPC does for an rpc, and nil for a name that is not registered.
 // unary says that it takes one request and gives one answer: then its handler is given no
 // stream, and none is kept when handle has returned.
+//
+// braid's server calls it in place of HandleRPC, and before it counts a call, so that
+// neither handlers nor counters see a name of the client's invention.
 func (m *Mux) Lookup(rpc string) (handle func(drpc.Stream) error, unary bool) {
 	method := m.rpcs[rpc]
 	if method == nil {
@@ -131,7 +132,8 @@ func (m *Mux) Lookup(rpc string) (handle func(drpc.Stream) error, unary bool) {
 }
 
 // Self returns the Mux. A type that embeds it has this method, too; by its result
-// it is told from the Mux itself.
+// it is told from the Mux itself, and the server calls its HandleRPC. One that has a Self of
+// its own says that its Lookup does what its HandleRPC does.
 func (m *Mux) Self() drpc.Handler { return m }
 
 // HandleRPC handles one call. For a name that is not registered the error is a
@@ -144,9 +146,9 @@ func (m *Mux) HandleRPC(stream drpc.Stream, rpc string) error {
 	return method.handle(stream)
 }
 
-// handler returns what handles a call. A handler that is given a stream may wait for long
-// in there, and there may be many: little else should lie on its stack, so no method is
-// called on the way.
+// handler returns what handles a call. A handler whose client streams may wait for long in
+// there, and there may be many: little else should lie on its stack, so no method is called
+// on the way.
 func (m *method) handler() func(drpc.Stream) error {
 	if m.in != nil {
 		return m.handleRequest

@@ -14,7 +14,8 @@ const maxStats = 4096
 // registry is what a handler implements that knows its names, as drpcmux does.
 type registry interface {
 	// Lookup returns what HandleRPC does for the rpc of exactly this name, and nil if there
-	// is none. unary says that handle lets go of the stream when it returns.
+	// is none. unary says that nobody has the stream, or its context, when handle has
+	// returned.
 	Lookup(rpc string) (handle func(drpc.Stream) error, unary bool)
 
 	// Self returns the handler that knows.

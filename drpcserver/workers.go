@@ -12,8 +12,9 @@ const (
 	// maxIdleWorkers is how many goroutines a connection keeps between calls.
 	maxIdleWorkers = 64
 
-	// maxIdleTotal is how many all connections of a server keep: they take some 6 KiB
-	// each, and 64 of them twenty times what an idle connection takes without.
+	// maxIdleTotal is how many all connections of a server keep: they take 3 to 9 KiB
+	// each, by the stack that their handlers needed, and 64 of them many times what an idle
+	// connection takes without.
 	maxIdleTotal = 4096
 
 	// callsPerTurn is how many calls a goroutine handles in a row before it lets others

@@ -137,10 +137,12 @@ func (c *streamCtx) Done() <-chan struct{} { return c.done.Signal() }
 // Err is nil until Done is closed; then context.DeadlineExceeded if the
 // deadline of the stream's own context ended it, and context.Canceled otherwise.
 func (c *streamCtx) Err() error {
-	if c.done.IsSet() {
-		return c.end.err()
+	if !c.done.IsSet() {
+		return nil
 	}
-	return nil
+	c.mu.Lock() // which close holds until the channel is closed that Done has returned
+	defer c.mu.Unlock()
+	return c.end.err()
 }
 
 // AfterFunc arranges for f to run once the context is done. The context package

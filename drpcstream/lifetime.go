@@ -16,8 +16,9 @@ import (
 //
 // A user who never calls Release keeps the stream for good. Only those may call it that
 // have given the stream to nobody else: the client's side of a unary call, and the
-// server's for methods that are given no stream. What these are given instead is the
-// context, which outlives the stream, and what Lend returns.
+// server's for methods that are given no stream. Nor must anybody have what Context has
+// returned, which is the stream by another type. What such methods are given instead is
+// what Lend returns, and its context, which outlives the stream.
 
 // keptStorage is how many bytes of storage for messages go with a stream to the next
 // call.
@@ -54,7 +55,8 @@ func (s *Stream) Release() {
 // the context the stream was made with, and the transport (drpcctx.Transport).
 // It is done when the stream is over: at once when the stream is canceled, when
 // its connection is lost or, on the server, when the client ends the call or
-// the handler returns; and otherwise when all that had arrived was received.
+// the handler returns; and otherwise when all that had arrived was received. It may be
+// kept for as long as the stream may.
 func (s *Stream) Context() context.Context { return onUse{s} }
 
 func (s *Stream) context() *streamCtx {

@@ -44,6 +44,7 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 	buf := GetBuffer()
 	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
 	if err != nil {
+		s.putBuffer(buf)
 		return errs.Wrap(err)
 	}
 	*buf = data

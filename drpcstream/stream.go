@@ -33,7 +33,7 @@ type Stream struct {
 	cfg    *Config
 	stats  *drpcstats.Stats // counts message bytes; may be nil
 
-	ctx atomic.Pointer[streamCtx] // made with mu held, when it is first asked for
+	ctx atomic.Pointer[streamCtx] // made with mu held, when it is first used or has a deadline of its own
 
 	write sync.Mutex // held while one sender sends, but for what leaves at once
 	read  sync.Mutex // held while one receiver receives
@@ -52,13 +52,13 @@ type Stream struct {
 	sendErr   error         // why nothing more may be sent; nil while it may
 	out       outflow       // credit for sending
 	credited  chan struct{} // the token for wantCredit; made by the sender, which alone receives from it
-	gathered  *[]byte       // frames that are held back under ManualFlush; nil if there never were any
+	gathered  *[]byte       // frames that are held back under ManualFlush; made for the first
 	stopWatch func() bool   // ends the watch over the parent context; nil if there is none
 	timer     *time.Timer   // server: ends the stream when the client's deadline has passed
 
 	// Flags, side by side as each would take a word elsewhere. All but the first two are
 	// guarded by mu.
-	replies    bool   // a Reply may end it, see EndWithReply; set before the stream is shared
+	replies    bool   // a Reply may end it, see EndWithReply; owned by the handler
 	peerDone   bool   // the peer's CloseSend has come; guarded by taking
 	wantCredit bool   // the sender is parked for credit; cleared by who sends the token
 	recvClosed bool   // the peer sends no more messages
@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg *Config, stats *drpcstats.Stats) *Stream {
 	s.parent, s.cfg, s.stats = ctx, cfg, stats
 	s.manual.Store(cfg.Options.ManualFlush)
 	s.holders.Store(1)
-	s.recv.keep = int32(min(cfg.Options.MaximumBufferSize, math.MaxInt32))
+	s.recv.keep = int32(min(max(cfg.Options.MaximumBufferSize, 0), math.MaxInt32))
 	s.recv.flow.budget, s.recv.flow.owner = cfg.Budget, s
 	return s
 }

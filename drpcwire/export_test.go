@@ -45,7 +45,7 @@ func (m *MuxWriter) Books() Books {
 // WriteControl goes by an upper bound: what the bounds are tested with.
 func (m *MuxWriter) WriteControlEncoded(buf []byte) error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
+	defer m.unlock()
 	if err := m.admitControlLocked(len(buf)); err != nil {
 		return err
 	}
