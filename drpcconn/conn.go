@@ -16,7 +16,6 @@ import (
 	"io"
 
 	"storj.io/drpc"
-	"storj.io/drpc/drpcenc"
 	"storj.io/drpc/drpcmetadata"
 
 	"braid/drpcmanager"
@@ -104,15 +103,13 @@ func (c *Conn) Invoke(ctx context.Context, rpc string, enc drpc.Encoding, in, ou
 	if err != nil {
 		return err
 	}
-	buf := drpcstream.GetBuffer()
-	defer drpcstream.PutBuffer(buf, c.opts)
-	data, err := drpcenc.MarshalAppend(in, enc, (*buf)[:0])
+	buf, err := drpcstream.Encode(in, enc)
 	if err != nil {
 		return err
 	}
-	*buf = data
+	defer drpcstream.PutBuffer(buf, c.opts)
 
-	stream, err := c.man.NewUnaryStream(ctx, rpc, metadata, data)
+	stream, err := c.man.NewUnaryStream(ctx, rpc, metadata, *buf)
 	if err != nil {
 		return err
 	}

@@ -111,12 +111,6 @@ func requestType(expr any) (reflect.Type, error) {
 	return in.Elem(), nil
 }
 
-// Registered reports whether there is an rpc of exactly this name.
-func (m *Mux) Registered(rpc string) bool {
-	_, ok := m.rpcs[rpc]
-	return ok
-}
-
 // Lookup returns what HandleRPC does for an rpc, and nil for a name that is not registered.
 // unary says that it takes one request and gives one answer: then its handler is given no
 // stream, and none is kept when handle has returned.

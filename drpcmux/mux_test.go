@@ -49,7 +49,7 @@ func TestRegisterTakesTheShapesThatAreGenerated(t *testing.T) {
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 				t.Errorf("got %v, want %q", err, c.want)
 			}
-			if m.Registered("/rpc") != (c.want == "") {
+			if handle, _ := m.Lookup("/rpc"); (handle != nil) != (c.want == "") {
 				t.Error("what failed is registered, or what did not is not")
 			}
 		})
@@ -61,7 +61,16 @@ func TestAnUnknownNameIsAProtocolError(t *testing.T) {
 	if err := m.HandleRPC(nil, "/nothing"); !drpc.ProtocolError.Has(err) || !strings.Contains(err.Error(), `"/nothing"`) {
 		t.Errorf("got %v", err)
 	}
-	if m.Registered("/nothing") || !m.Registered(drpctest.Unary) {
-		t.Error("Registered is wrong")
+	if handle, _ := m.Lookup("/nothing"); handle != nil {
+		t.Error("Lookup has a handler for it")
+	}
+}
+
+func TestLookupTellsUnaryFromOthers(t *testing.T) {
+	m := drpctest.Register(t, New(), &drpctest.Service{})
+	for rpc, want := range map[string]bool{drpctest.Unary: true, drpctest.Bidi: false} {
+		if handle, unary := m.Lookup(rpc); handle == nil || unary != want {
+			t.Errorf("%s: unary is %v", rpc, unary)
+		}
 	}
 }

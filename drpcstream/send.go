@@ -4,8 +4,6 @@ import (
 	"errors"
 	"sync"
 
-	"github.com/zeebo/errs"
-
 	"storj.io/drpc"
 	"storj.io/drpc/drpcenc"
 
@@ -16,8 +14,17 @@ import (
 // idle stream has none.
 var encodeBuffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// GetBuffer returns storage to encode a message into, for PutBuffer.
-func GetBuffer() *[]byte { return encodeBuffers.Get().(*[]byte) }
+// Encode returns the encoded message, in storage for PutBuffer, or the encoding's error.
+func Encode(msg drpc.Message, enc drpc.Encoding) (*[]byte, error) {
+	buf := encodeBuffers.Get().(*[]byte)
+	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
+	if err != nil {
+		encodeBuffers.Put(buf)
+		return nil, err
+	}
+	*buf = data
+	return buf, nil
+}
 
 // PutBuffer gives storage back unless it has become too large to keep.
 func PutBuffer(buf *[]byte, opts Options) {
@@ -41,15 +48,12 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 	if s.manual.Load() {
 		return s.gather(msg, enc)
 	}
-	buf := GetBuffer()
-	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
+	buf, err := Encode(msg, enc)
 	if err != nil {
-		s.putBuffer(buf)
-		return errs.Wrap(err)
+		return err
 	}
-	*buf = data
-	if !s.sendAtOnce(data) {
-		err = s.sendInTurn(data)
+	if !s.sendAtOnce(*buf) {
+		err = s.sendInTurn(*buf)
 	}
 	s.putBuffer(buf)
 	return err
@@ -60,14 +64,12 @@ func (s *Stream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 func (s *Stream) gather(msg drpc.Message, enc drpc.Encoding) error {
 	s.write.Lock()
 	defer s.unlockWrite()
-	buf := GetBuffer()
-	defer s.putBuffer(buf)
-	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
+	buf, err := Encode(msg, enc)
 	if err != nil {
-		return errs.Wrap(err)
+		return err
 	}
-	*buf = data
-	return s.send(drpcwire.KindMessage, data)
+	defer s.putBuffer(buf)
+	return s.send(drpcwire.KindMessage, *buf)
 }
 
 // sendInTurn is send for a message, after those of other goroutines.
@@ -89,17 +91,15 @@ func (s *Stream) EndWithReply() { s.replies = true }
 func (s *Stream) Reply(msg drpc.Message, enc drpc.Encoding) error {
 	s.write.Lock()
 	defer s.unlockWrite()
-	buf := GetBuffer()
-	defer s.putBuffer(buf)
-	data, err := drpcenc.MarshalAppend(msg, enc, (*buf)[:0])
+	buf, err := Encode(msg, enc)
 	if err != nil {
-		return errs.Wrap(err)
+		return err
 	}
-	*buf = data
-	if s.replyAtOnce(data) {
+	defer s.putBuffer(buf)
+	if s.replyAtOnce(*buf) {
 		return nil
 	}
-	return s.send(drpcwire.KindMessage, data)
+	return s.send(drpcwire.KindMessage, *buf)
 }
 
 // replyAtOnce queues the message and the end of the stream, and ends it. It reports
