@@ -139,7 +139,7 @@ func slow() []play {
 		}},
 		{
 			name: "T7 4,000 downloads, not reading", ends: "write timeout", held: 600, long: true,
-			server: func(o *drpcserver.Options) { o.Manager.Limits.WriteTimeout = 300 * time.Millisecond },
+			server: func(o *drpcserver.Options) { o.Manager.Limits.WriteTimeout = 2 * soon() },
 			attack: func(a *attacker) {
 				a.crowd(scaled(40), false, func(c *raw) {
 					_ = c.nc.SetReadBuffer(4 << 10)

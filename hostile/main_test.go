@@ -16,3 +16,12 @@ func TestMain(m *testing.M) {
 // machine may be shared and the race detector on: what is looked for is what
 // hangs, not what is slow.
 const patience = 10 * time.Second
+
+// soon is how long an attacked server waits where it waits for a minute or so by default.
+// It waits as long for honest clients, which have to be in time.
+func soon() time.Duration {
+	if drpctest.Race {
+		return time.Second
+	}
+	return 400 * time.Millisecond
+}

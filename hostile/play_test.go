@@ -39,6 +39,7 @@ type play struct {
 	held int64  // MiB that the attack may make the process hold, garbage included
 	each int64  // KiB that a connection may hold, without garbage, if there are many; 0: not looked at
 	long bool   // the attack needs a second to unfold: one round of that
+	half bool   // the server ends half of its connections, at least
 	rest int    // connections that a long attack is to have, with no handler running, before it is looked at what they hold
 
 	handlers int                            // the most victims that may run at once on a connection; 0: not looked at
@@ -184,7 +185,8 @@ func (p play) checkHandlers(t *testing.T, v *victim) {
 // hasCome reports whether the attack has had the effects that it must have.
 func (p play) hasCome(tg *target, rep report) bool {
 	_, with, _ := tg.logged(p.ends, p.may)
-	return rep.Conns > 0 && rep.Frames > 0 && (p.ends == "" || with > 0) && (p.says == "" || answered(rep, p.says))
+	return rep.Conns > 0 && rep.Frames > 0 && (p.ends == "" || with > 0) &&
+		(p.says == "" || answered(rep, p.says)) && (!p.half || rep.Ended >= rep.Conns/2)
 }
 
 // checkEnd looks at what became of the attacker's connections.
@@ -206,6 +208,9 @@ func (p play) checkEnd(t *testing.T, tg *target, rep report) {
 	}
 	if p.says != "" && !answered(rep, p.says) {
 		t.Errorf("no answer has %q: %v", p.says, rep.Errors)
+	}
+	if p.half && rep.Ended < rep.Conns/2 {
+		t.Errorf("of %d connections only %d were ended", rep.Conns, rep.Ended)
 	}
 	if p.check != nil {
 		p.check(t, rep)
