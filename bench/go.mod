@@ -8,6 +8,7 @@ require (
 	github.com/HdrHistogram/hdrhistogram-go v1.4.0
 	github.com/containerd/ttrpc v1.2.10
 	github.com/hashicorp/yamux v0.1.2
+	github.com/lesismal/arpc v1.2.16
 	golang.org/x/perf v0.0.0-20251112180420-cfbd823f7301
 	golang.org/x/term v0.45.0
 	gonum.org/v1/plot v0.17.0

@@ -117,7 +117,7 @@ type Stream interface {
 // All returns every stack: the one measured, and then those it is measured
 // against.
 func All() []Stack {
-	return []Stack{Braid(), Stock(), Pool(), GRPC(), Connect(), TTRPC(), NetRPC(), Yamux(), Floor()}
+	return []Stack{Braid(), Stock(), Pool(), GRPC(), Connect(), TTRPC(), ARPC(), NetRPC(), Yamux(), Floor()}
 }
 
 // Named returns the stack of that name.
