@@ -25,6 +25,7 @@ func ARPC() Stack {
 		Settings: []string{
 			"a goroutine for every call that the server handles, one for all writes",
 			"calls are written together, up to 64 KiB, which by default they are not; a buffer of 8 KiB for reads",
+			"segments are sent at once, as with all others; by default arpc turns Nagle's algorithm on, and calls may wait for a delayed acknowledgement",
 			"messages are bytes, which it does not encode; an answer is new memory",
 			"calls are waited for with their context; nothing is sent when that ends, and no deadline is",
 			"no limit to the calls at once, and no flow control",
@@ -62,6 +63,7 @@ func serveARPC(ctx context.Context, lis net.Listener, service *Service, setup Se
 func newARPCHandler(setup Setup) arpc.Handler {
 	h := arpc.NewHandler()
 	h.SetSendBufferSize(64 << 10)
+	h.HandleConnected(func(*arpc.Client) {}) // in place of what sets TCP_NODELAY to false
 	h.SetMaxBodyLen(max(h.MaxBodyLen(), setup.Size+arpc.MaxMethodLen))
 	return h
 }
