@@ -168,6 +168,48 @@ func TestAHandlerThatWaitsGivesBackItsStack(t *testing.T) {
 	}
 }
 
+// Callers that wait for their answers keep to stacks of 4 KiB: what opens a call is deep,
+// and a stack that has grown for it is all in use while there are many callers.
+func TestACallerTakesLittleStack(t *testing.T) {
+	if drpctest.Race {
+		t.Skip("frames are larger with the race detector")
+	}
+	const callers, most = 500, 9 << 10 // 4 KiB, and 2 to 4 of the handler
+	var running, calling sync.WaitGroup
+	release := make(chan struct{})
+	running.Add(callers)
+	service := &drpctest.Service{BidiFn: func(stream drpc.Stream) error {
+		running.Done()
+		<-release
+		return stream.MsgSend(drpctest.Text("y"), drpctest.Enc{})
+	}}
+	server := drpcserver.New(drpctest.Register(t, drpcmux.New(), service))
+	conn := drpcconn.New(drpctest.Dial(t, drpctest.Serve(t, server)))
+	defer func() { _ = conn.Close() }()
+	inUse := func() int64 {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.StackInuse)
+	}
+	runtime.GC() // frees stacks of goroutines that have ended
+	before := inUse()
+	for range callers {
+		calling.Go(func() {
+			var out drpctest.Msg
+			err := conn.Invoke(t.Context(), drpctest.Bidi, drpctest.Enc{}, drpctest.Text("x"), &out)
+			if err != nil || out.String() != "y" {
+				t.Errorf("%q, %v", out.String(), err)
+			}
+		})
+	}
+	running.Wait()
+	if each := (inUse() - before) / callers; each > most {
+		t.Errorf("a caller and its handler have stacks of %d bytes", each)
+	}
+	close(release)
+	calling.Wait()
+}
+
 // callRate returns how many calls a second 64 callers make.
 func callRate(t *testing.T, conn *drpcconn.Conn) float64 {
 	const callers, calls = 64, 500

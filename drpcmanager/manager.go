@@ -65,6 +65,7 @@ type Manager struct {
 	err     error                         // why the connection ended; nil while it lives
 	closing bool                          // Close was called
 	nextID  uint64                        // client: of the next stream
+	opening drpcstream.Opening            // client: what opens a stream
 	peer    peer                          // client: what is known of the other end
 	turns   turns                         // client: who may open a stream
 	drain   drain                         // how far a planned end has come

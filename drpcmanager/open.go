@@ -18,7 +18,7 @@ import (
 // It waits for its turn while streams are not multiplexed, and while the
 // writer is full. If ctx has ended already, nothing is sent.
 func (m *Manager) NewClientStream(ctx context.Context, rpc string, metadata []byte) (*drpcstream.Stream, error) {
-	s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata})
+	s, err := m.open(ctx, &drpcstream.Call{RPC: rpc, Metadata: metadata})
 	if err != nil {
 		return nil, err
 	}
@@ -31,19 +31,27 @@ func (m *Manager) NewClientStream(ctx context.Context, rpc string, metadata []by
 // by the caller's receive, which must follow.
 func (m *Manager) NewUnaryStream(ctx context.Context, rpc string, metadata, request []byte) (*drpcstream.Stream, error) {
 	if limit := m.PeerLimit(); limit > 0 && len(request) > limit {
-		return nil, drpcwire.Exhausted("message of %d bytes exceeds the peer's limit of %d", len(request), limit)
+		return nil, tooLarge(request, limit)
 	}
 	if m.fitsOneWrite(request) {
-		s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request})
+		s, err := m.open(ctx, &drpcstream.Call{RPC: rpc, Metadata: metadata, Unary: true, Message: request})
 		if err != errNotUnary { //nolint:errorlint // from open itself
 			return s, err
 		}
 	}
-	s, err := m.open(ctx, drpcstream.Call{RPC: rpc, Metadata: metadata})
+	return m.openAndSend(ctx, rpc, metadata, request)
+}
+
+func tooLarge(request []byte, limit int) error {
+	return drpcwire.Exhausted("message of %d bytes exceeds the peer's limit of %d", len(request), limit)
+}
+
+// openAndSend is NewUnaryStream for a request that does not go with its Invoke.
+func (m *Manager) openAndSend(ctx context.Context, rpc string, metadata, request []byte) (*drpcstream.Stream, error) {
+	s, err := m.NewClientStream(ctx, rpc, metadata) // watched, as a send may have to wait
 	if err != nil {
 		return nil, err
 	}
-	s.Watch() // a send may have to wait
 	err = s.RawWrite(drpcwire.KindMessage, request)
 	if err == nil {
 		err = s.CloseSend()
@@ -67,7 +75,7 @@ func (m *Manager) fitsOneWrite(request []byte) bool {
 }
 
 // open takes the turn, waits for room in the writer and opens the stream.
-func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.Stream, error) {
+func (m *Manager) open(ctx context.Context, call *drpcstream.Call) (*drpcstream.Stream, error) {
 	switch {
 	case m.server:
 		return nil, drpc.InternalError.New("a server cannot open streams")
@@ -103,7 +111,7 @@ func (m *Manager) open(ctx context.Context, call drpcstream.Call) (*drpcstream.S
 var errNoTurn = errors.New("not in turn")
 
 // tryOpenInTurn is takeTurn and tryOpen in one, where nobody has to wait.
-func (m *Manager) tryOpenInTurn(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
+func (m *Manager) tryOpenInTurn(ctx context.Context, s *drpcstream.Stream, call *drpcstream.Call) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if !m.turns.available() {
@@ -115,13 +123,13 @@ func (m *Manager) tryOpenInTurn(ctx context.Context, s *drpcstream.Stream, call 
 
 // tryOpen gives the stream the next id, queues its first frames and makes it
 // live, in one step: ids rise on the wire, and an answer finds its stream.
-func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
+func (m *Manager) tryOpen(ctx context.Context, s *drpcstream.Stream, call *drpcstream.Call) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.tryOpenLocked(ctx, s, call)
 }
 
-func (m *Manager) tryOpenLocked(ctx context.Context, s *drpcstream.Stream, call drpcstream.Call) error {
+func (m *Manager) tryOpenLocked(ctx context.Context, s *drpcstream.Stream, call *drpcstream.Call) error {
 	if err := m.refusalLocked(); err != nil {
 		return err
 	}
@@ -132,10 +140,11 @@ func (m *Manager) tryOpenLocked(ctx context.Context, s *drpcstream.Stream, call 
 		return errNotUnary
 	}
 	announce := m.peer.shouldAnnounce(m.opts.Multiplex)
+	call.Settings = nil
 	if announce {
 		call.Settings = m.announcement
 	}
-	if err := s.Open(m.nextID, call); err != nil {
+	if err := s.Open(m.nextID, call, &m.opening); err != nil {
 		return err
 	}
 	if announce {

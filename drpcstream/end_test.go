@@ -112,7 +112,7 @@ func endDraining(t *testing.T, end func(*Stream)) {
 	w := drpcwire.NewMuxWriter(discard{}, drpcwire.MuxWriterOptions{})
 	owner := &slowOwner{told: make(chan struct{}), on: make(chan struct{})}
 	s := New(t.Context(), &Config{Owner: owner, Writer: w, Limit: 1000, Budget: NewBudget(0, 0)}, nil)
-	if err := s.Open(1, Call{RPC: "/rpc", Unary: true}); err != nil {
+	if err := s.Open(1, &Call{RPC: "/rpc", Unary: true}, new(Opening)); err != nil {
 		t.Fatal(err)
 	}
 	handle(t, s, drpcwire.KindMessage)

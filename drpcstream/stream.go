@@ -113,7 +113,7 @@ type Call struct {
 }
 
 // Size returns the number of bytes the call takes in the writer, at most.
-func (c Call) Size() int {
+func (c *Call) Size() int {
 	return 6*drpcwire.Size(drpcwire.Frame{}) + maxTimeoutLen +
 		len(c.RPC) + len(c.Metadata) + len(c.Settings) + len(c.Message)
 }
@@ -121,46 +121,53 @@ func (c Call) Size() int {
 // maxTimeoutLen is the most bytes that the data of a KindTimeout packet has.
 const maxTimeoutLen = 10
 
+// Opening is what the first frames of streams are put together in, one stream after another:
+// on a caller's stack they would take a good part of it. The zero value is ready.
+type Opening struct {
+	frames [6]drpcwire.Frame
+	n      int
+}
+
+//go:noinline // or its caller has room for all of the frames
+func (o *Opening) add(stream uint64, kind drpcwire.Kind, control bool, data []byte) {
+	fr := &o.frames[o.n]
+	o.n++
+	fr.ID = drpcwire.ID{Stream: stream, Message: uint64(o.n)}
+	fr.Kind, fr.Control, fr.Done, fr.Data = kind, control, true, data
+}
+
 // Open gives the stream its id and queues the Invoke and what goes with it, to
 // leave in one write. It returns drpcwire.ErrFull, and may be called again,
 // when there is no room in the writer now.
-func (s *Stream) Open(id uint64, call Call) error {
+func (s *Stream) Open(id uint64, call *Call, o *Opening) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	storage := slices.Grow(s.asm.Storage(), len(call.RPC)+maxTimeoutLen)
-	name := append(storage, call.RPC...)
-	timeout := name[len(name):] // behind it
-	var msg uint64
-	var arr [6]drpcwire.Frame
-	frames := arr[:0]
-	add := func(kind drpcwire.Kind, control bool, data []byte) {
-		msg++
-		frames = append(frames, drpcwire.Frame{
-			ID: drpcwire.ID{Stream: id, Message: msg}, Kind: kind, Control: control, Done: true, Data: data,
-		})
-	}
+	o.n = 0
 	if len(call.Metadata) > 0 {
-		add(drpcwire.KindInvokeMetadata, false, call.Metadata)
+		o.add(id, drpcwire.KindInvokeMetadata, false, call.Metadata)
 	}
+	name := append(storage, call.RPC...)
 	if !call.Deadline.IsZero() && s.cfg.Owner.PeerKnown() {
-		left := time.Until(call.Deadline)
-		timeout = drpcwire.AppendTimeout(timeout, left)
-		add(drpcwire.KindTimeout, true, timeout)
+		timeout := drpcwire.AppendTimeout(name[len(name):], time.Until(call.Deadline)) // behind it
+		o.add(id, drpcwire.KindTimeout, true, timeout)
 	}
-	add(drpcwire.KindInvoke, false, name)
+	o.add(id, drpcwire.KindInvoke, false, name)
 	if len(call.Settings) > 0 {
-		add(drpcwire.KindSettings, true, call.Settings)
+		o.add(id, drpcwire.KindSettings, true, call.Settings)
 	}
-	head := len(frames)
+	head := o.n
 	if call.Unary {
-		add(drpcwire.KindMessage, false, call.Message)
-		add(drpcwire.KindCloseSend, false, nil)
+		o.add(id, drpcwire.KindMessage, false, call.Message)
+		o.add(id, drpcwire.KindCloseSend, false, nil)
 	}
-	if err := s.cfg.Writer.TryOpen(&s.lane, frames[:head], frames[head:]); err != nil {
+	err := s.cfg.Writer.TryOpen(&s.lane, o.frames[:head], o.frames[head:o.n])
+	clear(o.frames[:o.n]) // the data is the caller's
+	if err != nil {
 		return err
 	}
 	s.asm.Use(storage)
-	s.id, s.lastMsg = id, msg
+	s.id, s.lastMsg = id, uint64(o.n)
 	s.setState(Open)
 	s.startFlowLocked(s.cfg.Owner.Windows())
 	if call.Unary {

@@ -103,6 +103,11 @@ const maxHeaderLen = 1 + 3*maxVarintLen
 
 // AppendFrame appends the encoding of fr to buf.
 func AppendFrame(buf []byte, fr Frame) []byte {
+	return appendFrame(buf, fr.control(), fr.ID, fr.Data)
+}
+
+// control returns the first byte of the encoding.
+func (fr *Frame) control() byte {
 	control := byte(fr.Kind&kindMask) << 1
 	if fr.Done {
 		control |= doneBit
@@ -110,7 +115,7 @@ func AppendFrame(buf []byte, fr Frame) []byte {
 	if fr.Control {
 		control |= controlBit
 	}
-	return appendFrame(buf, control, fr.ID, fr.Data)
+	return control
 }
 
 // appendFrame appends a frame that begins with this byte.
@@ -126,7 +131,7 @@ func appendFrame(buf []byte, control byte, id ID, data []byte) []byte {
 }
 
 // frameLen returns an upper bound of the size of fr's encoding.
-func frameLen(fr Frame) int { return maxHeaderLen + len(fr.Data) }
+func frameLen(fr *Frame) int { return maxHeaderLen + len(fr.Data) }
 
 // parseHeader parses everything of a frame but its data, of which it returns
 // the declared length. When buf ends inside the header, ok is false.

@@ -174,8 +174,8 @@ func NewMuxWriter(w io.Writer, opts MuxWriterOptions) *MuxWriter {
 
 // Size returns the number of bytes to pass to Wait for these frames.
 func Size(frames ...Frame) (n int) {
-	for _, fr := range frames {
-		n += frameLen(fr)
+	for i := range frames {
+		n += frameLen(&frames[i])
 	}
 	return n
 }
@@ -257,8 +257,9 @@ func (m *MuxWriter) appendLocked(l *Lane, frames []Frame) int {
 // addLocked is appendLocked without a mark in front of the frames.
 func (m *MuxWriter) addLocked(l *Lane, frames []Frame) int {
 	before := len(m.buf)
-	for _, fr := range frames {
-		m.buf = AppendFrame(withRoom(m.buf, frameLen(fr)), fr)
+	for i := range frames {
+		fr := &frames[i]
+		m.buf = appendFrame(withRoom(m.buf, frameLen(fr)), fr.control(), fr.ID, fr.Data)
 	}
 	n := len(m.buf) - before
 	m.accountLocked(l, n, before == 0)

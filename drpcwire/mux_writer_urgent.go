@@ -55,8 +55,9 @@ func (m *MuxWriter) overtakesLocked(l *Lane, n int) bool {
 // many bytes they take. The lane may be nil.
 func (m *MuxWriter) appendUrgentLocked(l *Lane, frames []Frame) int {
 	before := len(m.urgent.buf)
-	for _, fr := range frames {
-		m.urgent.buf = AppendFrame(m.urgent.buf, fr)
+	for i := range frames {
+		fr := &frames[i]
+		m.urgent.buf = appendFrame(m.urgent.buf, fr.control(), fr.ID, fr.Data)
 	}
 	n := len(m.urgent.buf) - before
 	m.accountUrgentLocked(l, n, before == 0)
@@ -80,7 +81,8 @@ func (m *MuxWriter) accountUrgentLocked(l *Lane, n int, wake bool) {
 // lanes; a head that is small may leave ahead of its tail. Nothing leaves
 // between head and tail where they are small together.
 func (m *MuxWriter) TryOpen(l *Lane, head, tail []Frame) error {
-	h, n := Size(head...), Size(head...)+Size(tail...)
+	h := Size(head...)
+	n := h + Size(tail...)
 	m.mu.Lock()
 	defer m.unlock()
 	if err := m.admitLocked(l, n); err != nil {
