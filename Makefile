@@ -75,7 +75,7 @@ generate: ## generate the code of the examples' .proto files
 	sh examples/generate.sh
 
 .PHONY: bench
-bench: ## measure braid beside other stacks, write bench/RESULTS.md and plots (8 minutes)
+bench: ## measure braid beside other stacks, write bench/RESULTS.md and plots (9 minutes)
 	go run ./bench/cmd/results
 
 .PHONY: bench-quick

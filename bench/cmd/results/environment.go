@@ -26,7 +26,7 @@ func environment(cfg config) []report.Item {
 		{Key: "date", Value: time.Now().UTC().Format("2006-01-02 15:04 MST"), Passing: true},
 		{Key: "command", Value: strings.Join(append([]string{"go run ./bench/cmd/results"}, cfg.args...), " "), Passing: true},
 		{Key: "rounds", Value: fmt.Sprintf("%d, and %d of sweeps over callers and sizes", cfg.rounds, (cfg.rounds+1)/2), Passing: true},
-		{Key: "time", Value: fmt.Sprintf("%v after %v of the same work, per stack, cell and round", cfg.time, cfg.warm), Passing: true},
+		{Key: "time", Value: fmt.Sprintf("%v after %v of the same work, per stack, cell and round; ten times that with %d callers", cfg.time, cfg.warm, manyCallers), Passing: true},
 	}
 	if text := commit(); text != "" {
 		items = append(items, report.Item{Key: "commit", Value: text, Passing: true})

@@ -13,6 +13,9 @@ const (
 // mixedCallers is how many callers there are beside bulk.
 const mixedCallers = 4
 
+// manyCallers is how many callers are measured for longer than fewer are.
+const manyCallers = 10_000
+
 // cells returns the cells of a work at some numbers of callers or streams and
 // sizes.
 func cells(work string, size int, callers ...int) []report.Cell {
@@ -86,7 +89,7 @@ const sweepCallers = 2
 func plots() []report.Plot {
 	return append([]report.Plot{
 		{File: "callers.svg", Title: "Unary calls of 16 B, against callers", Axis: report.Callers,
-			Cells: cells(report.Unary, 16, 1, 10, 100, 1000, 10_000)},
+			Cells: cells(report.Unary, 16, 1, 10, 100, 1000, manyCallers)},
 		{File: "connections.svg", Title: "Unary calls of 16 B by 1,000 callers, against the connections that they share", Axis: report.Callers,
 			Cells: cells(report.Connections, 16, 1, 10, 100, 1000)},
 		{File: "upload-sizes.svg", Title: "Uploads on one stream, against message size", Axis: report.Sizes,

@@ -29,6 +29,8 @@ type fake struct {
 	before func(ctx context.Context, c call) error
 	// cannot says what a stack cannot do.
 	cannot func(stack string, cell report.Cell) error
+	// timed is told how each cell is to be measured.
+	timed func(cell report.Cell, opts measure.Options)
 
 	mu    sync.Mutex
 	calls []call // what was asked for, in order; guarded by mu
@@ -39,6 +41,22 @@ func (f *fake) asked(c call) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.calls = append(f.calls, c)
+}
+
+// Very many callers are measured for longer, so that each makes several calls.
+func TestManyCallersAreMeasuredForLonger(t *testing.T) {
+	times := make(map[int]measure.Options)
+	f := newFake()
+	f.timed = func(cell report.Cell, opts measure.Options) { times[cell.Callers] = opts }
+	_, err := printed(t, t.Context(), f, "-run", "^Unary/callers=1?0000?/size=16B/transport=tcp$", "-time=30ms", "-warm=20ms", "-rounds=1", "-q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for callers, want := range map[int]time.Duration{1000: 30 * time.Millisecond, 10_000: 300 * time.Millisecond} {
+		if got := times[callers]; got.Time != want || got.Warm != want*2/3 {
+			t.Errorf("%d callers are measured for %v after %v, want %v", callers, got.Time, got.Warm, want)
+		}
+	}
 }
 
 // call is a measurement that was asked for.
@@ -72,6 +90,9 @@ func (f *fake) Supports(stack string, cell report.Cell) error {
 func (f *fake) Measure(ctx context.Context, stack string, cell report.Cell, opts measure.Options) (report.Sample, error) {
 	c := call{stack, cell}
 	f.asked(c)
+	if f.timed != nil {
+		f.timed(cell, opts)
+	}
 	if f.before != nil {
 		if err := f.before(ctx, c); err != nil {
 			return report.Sample{}, err

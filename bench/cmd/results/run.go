@@ -99,10 +99,11 @@ var errHangs = errors.New("did not end when it was told to")
 
 // one measures a stack once, and gives it up if it takes too long.
 func (r *runner) one(ctx context.Context, stack string, cell report.Cell) (report.Sample, error) {
-	limit := r.cfg.time + r.cfg.warm + r.cfg.timeout
+	n := longer(cell)
+	opts := measure.Options{Time: n * r.cfg.time, Warm: n * r.cfg.warm, NoLatency: !r.wantsLatency(cell)}
+	limit := opts.Time + opts.Warm + r.cfg.timeout
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("took longer than %v", limit))
 	defer cancel()
-	opts := measure.Options{Time: r.cfg.time, Warm: r.cfg.warm, NoLatency: !r.wantsLatency(cell)}
 	type outcome struct {
 		sample report.Sample
 		err    error
@@ -132,6 +133,15 @@ func (r *runner) one(ctx context.Context, stack string, cell report.Cell) (repor
 		got.err = fmt.Errorf("%d operations in %v are no measurement", got.sample.Ops, got.sample.Elapsed)
 	}
 	return got.sample, got.err
+}
+
+// longer returns how many times as long as others a cell is measured: with very many callers
+// each would make a call or two, and what is measured would be how goroutines start.
+func longer(cell report.Cell) time.Duration {
+	if cell.Callers >= manyCallers {
+		return 10
+	}
+	return 1
 }
 
 // wantsLatency reports whether the latencies in a cell are shown.
