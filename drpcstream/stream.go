@@ -128,7 +128,9 @@ type Opening struct {
 	n      int
 }
 
-//go:noinline // or its caller has room for all of the frames
+// add adds a frame. Inlined, it would take room for each on the caller's stack.
+//
+//go:noinline
 func (o *Opening) add(stream uint64, kind drpcwire.Kind, control bool, data []byte) {
 	fr := &o.frames[o.n]
 	o.n++
