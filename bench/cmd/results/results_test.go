@@ -43,22 +43,6 @@ func (f *fake) asked(c call) {
 	f.calls = append(f.calls, c)
 }
 
-// Very many callers are measured for longer, so that each makes several calls.
-func TestManyCallersAreMeasuredForLonger(t *testing.T) {
-	times := make(map[int]measure.Options)
-	f := newFake()
-	f.timed = func(cell report.Cell, opts measure.Options) { times[cell.Callers] = opts }
-	_, err := printed(t, t.Context(), f, "-run", "^Unary/callers=1?0000?/size=16B/transport=tcp$", "-time=30ms", "-warm=20ms", "-rounds=1", "-q")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for callers, want := range map[int]time.Duration{1000: 30 * time.Millisecond, 10_000: 300 * time.Millisecond} {
-		if got := times[callers]; got.Time != want || got.Warm != want*2/3 {
-			t.Errorf("%d callers are measured for %v after %v, want %v", callers, got.Time, got.Warm, want)
-		}
-	}
-}
-
 // call is a measurement that was asked for.
 type call struct {
 	stack string
@@ -506,5 +490,21 @@ func TestTheTimeLeftFollowsWhatMeasurementsTook(t *testing.T) {
 	show.failed(3)
 	if want := 20 * time.Second; show.remaining() != want || show.done != 4 {
 		t.Errorf("%v left after %d, want %v after 4", show.remaining(), show.done, want)
+	}
+}
+
+// Very many callers are measured for longer, so that each makes several calls.
+func TestManyCallersAreMeasuredForLonger(t *testing.T) {
+	times := make(map[int]measure.Options)
+	f := newFake()
+	f.timed = func(cell report.Cell, opts measure.Options) { times[cell.Callers] = opts }
+	_, err := printed(t, t.Context(), f, "-run", "^Unary/callers=1?0000?/size=16B/transport=tcp$", "-time=30ms", "-warm=20ms", "-rounds=1", "-q")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for callers, want := range map[int]time.Duration{1000: 30 * time.Millisecond, 10_000: 300 * time.Millisecond} {
+		if got := times[callers]; got.Time != want || got.Warm != want*2/3 {
+			t.Errorf("%d callers are measured for %v after %v, want %v", callers, got.Time, got.Warm, want)
+		}
 	}
 }
